@@ -1,0 +1,45 @@
+# Every target sets up .venv by itself the first time. Without make: README.md, "Without make".
+PY ?= python3
+V := .venv/bin
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export UV_NO_INDEX ?= $(PIP_NO_INDEX)
+ifeq ($(UV_FIND_LINKS),)        # PyTorch without the gigabytes of CUDA; UV_TORCH_BACKEND=auto for a GPU
+export UV_TORCH_BACKEND ?= cpu
+endif
+INSTALL := $(V)/uv pip install -q -p $(V)/python -c constraints.txt -e '.[dev]'
+
+help:            ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
+
+lab: .venv/.ok   ## open JupyterLab on the first chapter; ARGS=--no-browser for a server
+	$(V)/python -m jupyterlab nbs/01_matmul.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+test: .venv/.ok  ## check that export, outputs and README are in sync; run every notebook and tests/
+	$(V)/python scripts/test.py
+
+notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb), store outputs, make README.md
+	$(V)/nbdev_export
+	$(V)/python scripts/notebooks.py $(NB)
+	$(V)/python scripts/readme.py
+
+bench: .venv/.ok ## measure the ratios that the chapters promise
+	$(V)/python benchmarks/matmul.py
+
+wheels: .venv/.ok  ## fill wheels/ with all that another machine of this kind needs without a network
+	$(V)/python -m pip download -q -d wheels -c constraints.txt uv 'setuptools>=77' '.[dev]'
+
+lock: .venv/.ok  ## renew constraints.txt: the newest versions that work together
+	env -u UV_FIND_LINKS $(V)/uv pip compile -q --upgrade pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --no-header --no-annotate -c scripts/lock.txt -o - | grep -vE '^(nvidia-|cuda-|triton)' > .venv/lock && mv .venv/lock constraints.txt
+
+.venv/.ok: pyproject.toml constraints.txt
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "foundations needs Python 3.11 or later, and '$(PY)' is older or missing. Name one: make PY=python3.12 ..."; exit 1; }
+	@echo "Setting up .venv (once; a few minutes on a slow line) ..."
+	@$(PY) -m venv .venv
+	@$(V)/python -m pip install -q $(if $(PIP_NO_INDEX),,--upgrade) uv
+	@$(INSTALL) || { echo "Once more, with PyTorch's default build ..."; env -u UV_TORCH_BACKEND $(INSTALL); }
+	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
+	@touch $@
+
+.PHONY: help lab test notebooks bench wheels lock

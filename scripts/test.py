@@ -1,0 +1,80 @@
+"""The whole test, as `make test` runs it. Ends with a line that counts: N passed, N failed.
+
+1. The package is what the notebooks export, the notebooks are clean, README.md is what its notebook says.
+2. nbdev_test runs every notebook from top to bottom.
+3. pytest runs tests/.
+"""
+import re, shutil, subprocess, sys, tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+NOTEBOOK_SECONDS = 1200                              # nbdev_test has no time limit of its own
+
+
+def notebooks(root):
+    "All notebooks under `root`/nbs, without Jupyter's checkpoints."
+    return sorted(p for p in (root / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+def differing(files, ours, theirs):
+    "The names of the files that are not byte for byte the same in both folders."
+    return [str(f) for f in files if not ((ours / f).is_file() and (theirs / f).is_file()
+                                          and (ours / f).read_bytes() == (theirs / f).read_bytes())]
+
+
+def check_sync():
+    "Export and clean a copy of the project; what changes there was out of sync here."
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "foundations"
+        copy.mkdir()
+        for name in ("settings.ini", "pyproject.toml"): shutil.copy(ROOT / name, copy)
+        shutil.copytree(ROOT / "nbs", copy / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        for command in ("nbdev_export", "nbdev_clean"): subprocess.run([BIN / command], cwd=copy, check=True)
+        modules = {p.relative_to(root) for root in (ROOT, copy) for p in (root / "foundations").rglob("*.py")}
+        pages = [p.relative_to(ROOT) for p in notebooks(ROOT)]
+        yield "the package is what the notebooks export (nbdev_export)", differing(sorted(modules), ROOT, copy)
+        yield "the notebooks are clean (nbdev_clean)", differing(pages, ROOT, copy)
+    stale = subprocess.run([sys.executable, "scripts/readme.py", "--check"], cwd=ROOT).returncode
+    yield "README.md is made from nbs/index.ipynb (scripts/readme.py)", ["README.md"] if stale else []
+
+
+def run_notebooks():
+    "Run every notebook under nbdev_test; yields a name and whether it passed."
+    pages = notebooks(ROOT)
+    try:
+        done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=NOTEBOOK_SECONDS)
+        errors, code = done.stderr, done.returncode
+    except subprocess.TimeoutExpired as late:
+        errors, code = f"{(late.stderr or b'').decode()}\nnbdev_test: stopped after {NOTEBOOK_SECONDS} s", 1
+    sys.stderr.write(errors)
+    listed = set(re.findall(r"^\t(\S+\.ipynb)$", errors.partition("On The Following Notebooks:")[2], re.M))
+    for page in pages: yield str(page.relative_to(ROOT)), not code or bool(listed) and page.name not in listed
+
+
+def run_pytest():
+    "Run tests/; the counts of passed, failed and skipped."
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        subprocess.run([sys.executable, "-m", "pytest", "-rs", f"--junitxml={report}"], cwd=ROOT)
+        if not report.exists(): return 0, 1, 0
+        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    total, failed, skipped = (sum(int(s.get(key)) for s in suites for key in keys) for keys in (["tests"], ["failures", "errors"], ["skipped"]))
+    return (total - failed - skipped, failed, skipped) if total else (0, 1, 0)
+
+
+def main():
+    passed = failed = 0
+    for what, wrong in check_sync():
+        print("ok    " if not wrong else "FAILED", what, *wrong, flush=True)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+    for name, good in run_notebooks():
+        print("ok    " if good else "FAILED", name, flush=True)
+        passed, failed = passed + good, failed + (not good)
+    more, bad, skipped = run_pytest()
+    print(f"{passed + more} passed, {failed + bad} failed" + (f", {skipped} skipped" if skipped else ""))
+    return bool(failed + bad)
+
+
+if __name__ == "__main__": sys.exit(main())
