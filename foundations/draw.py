@@ -78,7 +78,7 @@ def scores(x,                        # (n, 784): the images
     if title: fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #48c73e8f
+# %% ../nbs/tools/draw.ipynb #9f36f4f4
 def shapes(*parts,          # arrays as (name, shape), and signs as strings: ("a", (5, 784)), "@", ("b", (784, 10))
            title: str = "",
           ):                # matplotlib figure
@@ -87,19 +87,20 @@ def shapes(*parts,          # arrays as (name, shape), and signs as strings: ("a
     side = lambda n: 0.35 + 0.45 * np.log10(max(n, 1))
     boxes = [(p[0], tuple(p[1]), side((*p[1], 1)[1] if len(p[1]) > 1 else 1), side(p[1][0]) if p[1] else side(1)) for p in parts if not isinstance(p, str)]
     widths = iter(boxes)
-    cells = [(p, 0.5) if isinstance(p, str) else (box := next(widths), max(box[2], 1.15)) for p in parts]
+    room = lambda text: 0.3 + 0.11 * len(text)
+    cells = [(p, room(p)) if isinstance(p, str) else (box := next(widths), max(box[2], room(box[0]), room(str(box[1])))) for p in parts]
     words = " ".join(p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
     height = max(b[3] for b in boxes)
-    fig = figure(sum(w for _, w in cells) + 0.4, height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
+    fig = figure(max(sum(w for _, w in cells), 5), height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
     ax = fig.subplots()
     starts = accumulate((w for _, w in cells), initial=0.0)
-    for (cell, room), left in zip(cells, starts):
-        if isinstance(cell, str): ax.text(left + room / 2, 0, cell, ha="center", va="center", fontsize=16); continue
+    for (cell, width), left in zip(cells, starts):
+        if isinstance(cell, str): ax.text(left + width / 2, 0, cell, ha="center", va="center", fontsize=15); continue
         name, shape, w, h = cell
-        ax.add_patch(Rectangle((left + (room - w) / 2, -h / 2), w, h, facecolor="#dbe7f0", edgecolor="#31688e", linewidth=1.5))
-        ax.text(left + room / 2, 0, name, ha="center", va="center", fontsize=11, family="monospace")
-        ax.text(left + room / 2, -h / 2 - 0.12, str(shape), ha="center", va="top", fontsize=10)
-    ax.set(xlim=(-0.1, sum(w for _, w in cells) + 0.1), ylim=(-height / 2 - 0.45, height / 2 + 0.1), aspect="equal")
+        ax.add_patch(Rectangle((left + (width - w) / 2, -h / 2), w, h, facecolor="#dbe7f0", edgecolor="#31688e", linewidth=1.5))
+        ax.text(left + width / 2, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
+        ax.text(left + width / 2, -h / 2 - 0.08, str(shape), ha="center", va="top", fontsize=10)
+    ax.set(xlim=(0, sum(w for _, w in cells)), ylim=(-height / 2 - 0.3, height / 2 + 0.3), aspect="equal")
     ax.axis("off")
     if title: ax.set_title(title)
     return fig
@@ -133,7 +134,7 @@ def _bars(ax, names, values, notes):
     ax.tick_params(axis="y", labelsize=10)
     ax.spines[["top", "right"]].set_visible(False)
 
-# %% ../nbs/tools/draw.ipynb #88cb4804
+# %% ../nbs/tools/draw.ipynb #d624379b
 def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 multiplications and additions a second
           peak: float,                # GFLOP/s that the machine reaches at its best
           title: str = "",
@@ -146,7 +147,7 @@ def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 multiplications a
     ax = fig.subplots()
     _bars(ax, names, values, [share(v) for v in values])
     ax.axvline(peak, color="#b2182b", linestyle="--", linewidth=1.5)
-    ax.text(peak, -0.75, f"peak: {peak:.0f} ", ha="right", va="center", fontsize=10, color="#b2182b")
+    ax.text(peak * 1.15, 0, f"peak: {peak:.0f}", va="center", fontsize=10, color="#b2182b")
     ax.set_xlim(right=max(peak, *values) * 8)
     ax.set(xlabel="GFLOP/s (logarithmic), and share of the peak", title=title)
     return fig
@@ -198,7 +199,7 @@ def _steps(walk, columns):
     places = [r * columns + c for r, c in walk]
     return sorted({there - here for here, there in zip(places, places[1:])})
 
-# %% ../nbs/tools/draw.ipynb #3788095b
+# %% ../nbs/tools/draw.ipynb #6c1fae35
 def curves(x: Sequence,                      # where each curve was measured
            ys: dict[str, Sequence],          # name -> one value for each x
            xlabel: str, ylabel: str,         # with units
@@ -213,10 +214,19 @@ def curves(x: Sequence,                      # where each curve was measured
     looks = zip(ys.items(), ("#440154", "#21918c", "#e07b00", "#3b528b", "#b2182b"), "os^Dv")
     for (name, y), colour, mark in looks: ax.plot(x, y, marker=mark, color=colour, label=name)
     if "x" in log: ax.set_xscale("log", base=2)
-    if "y" in log: ax.set_yscale("log")
     if "x" in log: ax.set_xticks(x, [str(v) for v in x])
+    if "y" in log: _log_axis(ax)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.legend(frameon=False)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #b7839bd5
+def _log_axis(ax):
+    "A logarithmic y axis with plain numbers at 1, 2, 5, 10, 20, ..."
+    from matplotlib.ticker import LogLocator, NullLocator
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_minor_locator(NullLocator())

@@ -8,14 +8,14 @@ import time, timeit
 from collections.abc import Callable
 from statistics import median
 
-# %% ../nbs/tools/timing.ipynb #8245c979
-def _timer(f: Callable, args: tuple, budget: float) -> tuple[timeit.Timer, int]:
-    "A timer of `f(*args)`, warmed up, and the number of calls that fill about `budget` seconds."
+# %% ../nbs/tools/timing.ipynb #0b87147d
+def _timer(f: Callable, args: tuple, budget: float) -> tuple[timeit.Timer, int, float]:
+    "A timer of `f(*args)`, warmed up; how many calls fill about `budget` seconds; and what one call took."
     timer = timeit.Timer(lambda: f(*args))
     timer.timeit(1)                                   # the first call may compile, allocate, import
     number = 1
-    while (took := timer.timeit(number)) < budget / 2 and number < 10**7: number *= max(2, int(budget / max(took, 1e-9) / 2))
-    return timer, max(1, round(number * budget / took))
+    while (took := timer.timeit(number)) < budget / 2: number = max(2 * number, int(number * budget / (2 * took + 1e-9)))
+    return timer, max(1, round(number * budget / took)), took / number
 
 
 def seconds(f: Callable,            # what to time
@@ -23,21 +23,29 @@ def seconds(f: Callable,            # what to time
             budget: float = 0.1,    # seconds to fill with calls, for each of `repeats` tries
             repeats: int = 3,       # tries; the fastest counts
            ) -> float:              # seconds per call
-    "The time of one call of `f(*args)`: the fastest of several tries, after a warm-up."
-    timer, number = _timer(f, args, budget)
-    return min(timer.repeat(repeats, number)) / number
+    "The time of one call of `f(*args)`, after a warm-up: the fastest of several tries, or the one try of a call longer than `budget`."
+    return _fastest(*_timer(f, args, budget), repeats)
 
-# %% ../nbs/tools/timing.ipynb #b4cc985c
+
+def _fastest(timer: timeit.Timer, number: int, once: float, repeats: int = 3) -> float:
+    "Seconds per call: the fastest of `repeats` tries, or the one try that we have when a call is long."
+    return once if number == 1 else min(timer.repeat(repeats, number)) / number
+
+# %% ../nbs/tools/timing.ipynb #bb6c2834
 def race(contestants: dict[str, tuple],   # name -> (function, its arguments ...)
          rounds: int = 5,                 # how often each of them runs
          budget: float = 0.1,             # seconds to fill with calls, each time
          pause: float = 0.02,             # seconds of quiet before each: idle threads of another library still spin
         ) -> dict[str, list[float]]:      # name -> seconds per call, one for each round
     "Time several calls in turns, A B C A B C, so that a change in the machine strikes them all."
-    timers = {name: _timer(f, args, budget) for name, (f, *args) in contestants.items()}
-    times = {name: [] for name in contestants}
+    return _turns({name: _timer(f, args, budget) for name, (f, *args) in contestants.items()}, rounds, pause)
+
+
+def _turns(timers: dict, rounds: int, pause: float = 0.02) -> dict[str, list[float]]:
+    "Seconds per call of each timer in each round."
+    times = {name: [] for name in timers}
     for _ in range(rounds):
-        for name, (timer, number) in timers.items():
+        for name, (timer, number, _once) in timers.items():
             time.sleep(pause)
             times[name].append(timer.timeit(number) / number)
     return times
@@ -49,12 +57,12 @@ def speedups(times: dict[str, list[float]],   # what `race` returns
     "How many times faster than `base` each contestant is: the median of the ratios within each round."
     return {name: median(b / t for b, t in zip(times[base], ts)) for name, ts in times.items()}
 
-# %% ../nbs/tools/timing.ipynb #51980bc9
+# %% ../nbs/tools/timing.ipynb #d5b98cdb
 class Ladder:
     "Versions of one function, each timed and compared with the first."
 
     def __init__(self):
-        self.rungs: dict[str, tuple] = {}          # name -> (function, its arguments ...)
+        self.timers: dict[str, tuple] = {}         # name -> its timer, warmed up
         self.seconds: dict[str, float] = {}        # name -> seconds per call
 
     def add(self,
@@ -64,9 +72,9 @@ class Ladder:
            ) -> str:                 # such as "matmul_einsum: 97x matmul_loops"
         "Time `f(*args)` and say how many times faster than the first rung it is."
         name = name or f.__name__
-        self.rungs[name] = (f, *args)
-        self.seconds[name] = seconds(f, *args)
-        first = next(iter(self.rungs))
+        self.timers[name] = _timer(f, args, 0.1)
+        self.seconds[name] = _fastest(*self.timers[name])
+        first = next(iter(self.timers))
         if name == first: return f"{name}: the first rung"
         return f"{name}: {factor(self.seconds[first] / self.seconds[name])} {first}"
 
@@ -74,10 +82,10 @@ class Ladder:
              rounds: int = 3,        # how often each rung runs
             ) -> dict[str, float]:   # name -> how many times faster than the first rung
         "Time all rungs again, in turns; keeps the median seconds and returns the factors."
-        if not self.rungs: raise ValueError("Ladder.race: no rung yet; add one first")
-        times = race(self.rungs, rounds)
+        if not self.timers: raise ValueError("Ladder.race: no rung yet; add one first")
+        times = _turns(self.timers, rounds)
         self.seconds = {name: median(ts) for name, ts in times.items()}
-        return speedups(times, next(iter(self.rungs)))
+        return speedups(times, next(iter(self.timers)))
 
 # %% ../nbs/tools/timing.ipynb #f5695476
 def factor(x: float,   # a ratio
