@@ -1,0 +1,119 @@
+"""Chapters in a real browser: JupyterLab on loopback, Run All, no cell raises, what should move moves.
+
+Needs Chromium: one on the PATH, the one that the variable CHROMIUM names, or playwright's own (`playwright install chromium`).
+"""
+import os, re, secrets, shutil, socket, subprocess, sys, time, urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error, expect, sync_playwright
+
+NBS = Path(__file__).resolve().parent.parent / "nbs"
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+SETTINGS = {                                        # every cell on the page, and no question about news
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    "A JupyterLab on loopback over a copy of nbs/, with settings of its own; its address as a function of a path."
+    root, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
+    shutil.copytree(NBS, root / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for name, text in SETTINGS.items():
+        path = root / f".config/lab/@jupyterlab/{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    env = dict(os.environ, JUPYTER_CONFIG_DIR=str(root / ".config"), JUPYTER_DATA_DIR=str(root / ".data"),
+               JUPYTERLAB_SETTINGS_DIR=str(root / ".config/lab"), JUPYTERLAB_WORKSPACES_DIR=str(root / ".config/workspaces"))
+    log = root / "lab.log"
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try: urllib.request.urlopen(f"{url}/api?token={token}", timeout=1); break
+            except OSError: time.sleep(0.5)
+        else: pytest.fail(log.read_text())
+        yield lambda path: f"{url}/lab/tree/{path}?token={token}&reset"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as p:
+        try: chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        except Error as error: pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+def run_all(page, url):
+    "Open a notebook, run all of its cells, wait for the last one."
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)      # before that, Run All is lost
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    expect(prompts.last).to_have_text(re.compile(r"\[\d+\]"), timeout=240_000)
+    errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    assert errors.count() == 0, errors.first.inner_text()
+    assert prompts.filter(has_text=re.compile(r"\[[ *]?\]")).count() == 0                     # every cell has run
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport=dict(width=1300, height=1000))
+    yield page
+    page.close()
+
+
+def shoot(page, name):
+    "Screenshots for people to look at, when SHOTS names a folder: the whole notebook, one screen at a time."
+    if not (folder := os.environ.get("SHOTS")): return
+    panel = page.locator(".jp-WindowedPanel-outer")
+    height, view = panel.evaluate("e => [e.scrollHeight, e.clientHeight]")
+    for i in range(-(-height // view)):
+        panel.evaluate(f"e => e.scrollTop = {i * view}")
+        page.wait_for_timeout(150)
+        page.screenshot(path=f"{folder}/{name}-{i:02}.png")
+
+
+@pytest.mark.parametrize("notebook", sorted(p.name for p in NBS.glob("[0-9]*.ipynb")))
+def test_chapter_runs_in_the_browser(lab, page, notebook):
+    run_all(page, lab(f"nbs/{notebook}"))
+    images = page.locator(".jp-OutputArea img")
+    assert images.count() and all(image.evaluate("e => e.complete && e.naturalWidth > 0") for image in images.all())
+    for stepper in page.locator(".stepper").all(): move(page, stepper)
+    shoot(page, notebook.removesuffix(".ipynb"))
+
+
+def move(page, stepper):
+    "A stepper shows one frame at a time, and moves by key, by button and by neither beyond its end."
+    slider, shown = stepper.locator("input[type=range]"), stepper.locator(".frame:visible")
+    slider.scroll_into_view_if_needed()
+    first = shown.inner_text()
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(shown).to_have_count(1)
+    second = shown.inner_text()
+    assert second != first, "the stepper did not move"
+    stepper.get_by_role("button", name="next").click()
+    assert shown.inner_text() not in (first, second)
+    stepper.get_by_role("button", name="back").click()
+    assert shown.inner_text() == second
+    slider.focus()
+    page.keyboard.press("Home")
+    stepper.get_by_role("button", name="back").click()
+    assert shown.inner_text() == first
