@@ -16,6 +16,7 @@ NOTE = "<!-- Made from nbs/index.ipynb by scripts/readme.py: change that one. --
 def render():
     "The README as text, and its images by path."
     nb = nbformat.read(ROOT / "nbs/index.ipynb", as_version=4)
+    nb.metadata["language_info"] = {"name": "python"}           # so that code is marked as Python
     nb.cells = [c for c in nb.cells if not re.match(r"#\s*\|\s*hide\b", c.source)]
     for cell in nb.cells:                            # a picture's alt text is its plain-text form
         for out in cell.get("outputs", []):

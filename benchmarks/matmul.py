@@ -1,0 +1,68 @@
+"""What chapter 1 promises, measured: every number is a ratio within this run, timed in turns, on one thread.
+
+    python benchmarks/matmul.py        or        make bench
+
+Prints one table for each promise, with its target, and fails when a target is missed.
+"""
+import os
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ[name] = "1"                          # before any library is imported
+import subprocess, sys, time
+from statistics import median
+
+import numpy as np
+
+from foundations.matmul import matmul, matmul_broadcast, matmul_compiled, matmul_einsum, matmul_lists, matmul_loops, matmul_rowcol
+from foundations.timing import factor, race, speedups
+
+missed = []
+
+
+def report(what, value, target=None, good=None, show=factor):
+    "One line; remembers a target that was missed."
+    good = target is None or (value >= target if good is None else good)
+    print(f"  {what:44} {show(value):>10}" + ("" if target is None else f"   target {show(target):>8}   {'met' if good else 'MISSED'}"))
+    if not good: missed.append(what)
+
+
+def ladder(rounds=7):
+    "The rungs at (32, 784) @ (784, 100), against the triple loop on arrays."
+    rng = np.random.default_rng(0)
+    a, b = rng.random((32, 784), dtype=np.float32), rng.standard_normal((784, 100), dtype=np.float32)
+    rungs = {f.__name__: (f, a, b) for f in (matmul_loops, matmul_rowcol, matmul_broadcast, matmul_einsum, matmul_compiled, matmul)}
+    rungs |= {"matmul_lists": (matmul_lists, a.tolist(), b.tolist()), "a @ b, bare": (np.matmul, a, b)}
+    faster = speedups(race(rungs, rounds), "matmul_loops")
+    targets = {"matmul_rowcol": 80, "matmul_broadcast": 400, "matmul": 15_000}
+    print("(32, 784) @ (784, 100), float32, against matmul_loops")
+    for name, x in faster.items(): report(name, x, targets.get(name))
+
+
+def compiled(rounds=15):
+    "matmul_compiled as a share of NumPy's `@`."
+    print("matmul_compiled as a share of `@`, one thread")
+    for dtype in (np.float32, np.float64):
+        for n in (256, 512, 1024, 2048):
+            a, b = np.random.default_rng(n).standard_normal((2, n, n)).astype(dtype)
+            times = race({"@": (np.matmul, a, b), "compiled": (matmul_compiled, a, b)}, rounds)
+            target = 0.4 if (n, dtype) == (1024, np.float32) else None
+            report(f"{n} x {n} {np.dtype(dtype).name}", speedups(times, "@")["compiled"], target, show=lambda x: f"{x:.0%}")
+
+
+def imports(rounds=25):
+    "What importing the chapter costs above importing NumPy, in fresh processes, in turns."
+    def once(code):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+    for code in (codes := ("import numpy", "import foundations.matmul")): once(code)
+    extra = median(once(codes[1]) - once(codes[0]) for _ in range(rounds))
+    print("importing, above `import numpy`")
+    report("import foundations.matmul", extra, 0.050, extra <= 0.050, lambda x: f"{1000 * x:.0f} ms")
+
+
+if __name__ == "__main__":
+    ladder()
+    compiled()
+    imports()
+    print("all targets met" if not missed else f"missed: {', '.join(missed)}")
+    sys.exit(bool(missed))

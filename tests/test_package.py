@@ -1,0 +1,62 @@
+"""The package as a programmer gets it: the wheel, its data, and an import that does nothing."""
+import configparser, json, shutil, subprocess, sys, zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted(f"foundations.{p.stem}" for p in (ROOT / "foundations").glob("[!_]*.py"))
+VERSION = (settings := configparser.ConfigParser(interpolation=None)).read(ROOT / "settings.ini") and settings["DEFAULT"]["version"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    "The wheel, built from this tree and unpacked into an empty folder."
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"                       # a copy: a build leaves files behind
+    shutil.copytree(ROOT / "foundations", source / "foundations", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"): shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source], check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    site = folder / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    return wheel, site
+
+
+def python(code, site):
+    "What `code` prints (as JSON) in a fresh interpreter that finds the package in `site` before this tree."
+    done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(site)!r})\n{code}"], cwd=site, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_version_stands_in_one_place(installed):
+    wheel, site = installed
+    assert wheel.name.split("-")[1] == VERSION
+    assert python("import json, foundations; print(json.dumps(foundations.__version__))", site) == VERSION
+
+
+def test_wheel_carries_the_digits_and_reads_them(installed):
+    wheel, site = installed
+    assert sum(p.stat().st_size for p in (site / "foundations/mnist").iterdir()) < 2.5e6 and (site / "foundations/mnist/LICENSE.md").is_file()
+    found = python("import json, foundations; from foundations.data import mnist; x, y, u, v = mnist()\n"
+                   "print(json.dumps([foundations.__file__, x.shape, y[:10].tolist(), u.shape]))", site)
+    assert found[0].startswith(str(site)) and found[1:] == [[10_000, 784], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [2_000, 784]]
+
+
+def test_wheel_holds_the_package_and_nothing_else(installed):
+    _, site = installed
+    assert {p.name for p in site.iterdir()} == {"foundations", f"foundations-{VERSION}.dist-info"}
+
+
+@pytest.mark.parametrize("module", ["foundations", *MODULES])
+def test_import_does_nothing(installed, module):
+    "No output, no heavy library, and no file but Python's own."
+    opened, loaded = python(f"""
+import json, numpy, array_api_compat, timeit
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+import {module}
+heavy = {{"torch", "numba", "matplotlib", "pooch", "requests", "tqdm", "ipywidgets", "IPython"}}
+print(json.dumps([[f for f in opened if not f.endswith((".py", ".pyc")) and ".pyc." not in f], sorted(heavy & set(sys.modules))]))""", installed[1])
+    assert opened == [] and loaded == []
