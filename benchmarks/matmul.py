@@ -12,7 +12,8 @@ from statistics import median
 
 import numpy as np
 
-from foundations.matmul import matmul, matmul_broadcast, matmul_compiled, matmul_einsum, matmul_lists, matmul_loops, matmul_rowcol
+from foundations.matmul import (compiled, loops_ijk, loops_ikj, matmul, matmul_broadcast, matmul_compiled, matmul_einsum, matmul_lists,
+                                matmul_loops, matmul_rowcol)
 from foundations.timing import factor, race, speedups
 
 missed = []
@@ -37,7 +38,7 @@ def ladder(rounds=7):
     for name, x in faster.items(): report(name, x, targets.get(name))
 
 
-def compiled(rounds=15):
+def kernel(rounds=15):
     "matmul_compiled as a share of NumPy's `@`."
     print("matmul_compiled as a share of `@`, one thread")
     for dtype in (np.float32, np.float64):
@@ -46,6 +47,19 @@ def compiled(rounds=15):
             times = race({"@": (np.matmul, a, b), "compiled": (matmul_compiled, a, b)}, rounds)
             target = 0.4 if (n, dtype) == (1024, np.float32) else None
             report(f"{n} x {n} {np.dtype(dtype).name}", speedups(times, "@")["compiled"], target, show=lambda x: f"{x:.0%}")
+
+
+def loop_order(rounds=3):
+    "The compiled loops in two orders, and what ijk lacks: neighbours in memory, sums in any order, or both."
+    for n in (250, 500, 1000, 1024):
+        print(f"compiled loops at {n} x {n} float32, against ijk")
+        a, b, c = np.random.default_rng(n).standard_normal((3, n, n), dtype=np.float32)
+        strict, free, columns = compiled(loops_ijk), compiled(loops_ijk, "reassoc"), np.asfortranarray(b)
+        trials = {"ijk": (strict, a, b, c), "ijk, neighbours": (strict, a, columns, c), "ijk, any order": (free, a, b, c),
+                  "ijk, both": (free, a, columns, c), "ikj": (compiled(loops_ikj), a, b, c)}
+        times = race(trials, rounds)
+        for name, x in speedups(times, "ijk").items(): report(name, x)
+        report("ijk itself", 2 * n**3 / median(times["ijk"]) / 1e9, show=lambda x: f"{x:.2f} GFLOP/s")
 
 
 def imports(rounds=25):
@@ -62,7 +76,8 @@ def imports(rounds=25):
 
 if __name__ == "__main__":
     ladder()
-    compiled()
+    kernel()
+    loop_order()
     imports()
     print("all targets met" if not missed else f"missed: {', '.join(missed)}")
     sys.exit(bool(missed))

@@ -3,14 +3,13 @@
 # %% auto #0
 __all__ = ['figure', 'digits', 'scores', 'shapes', 'ladder', 'rates', 'memory_walk', 'curves']
 
-# %% ../nbs/tools/draw.ipynb #1d72003d
+# %% ../nbs/tools/draw.ipynb #f10af504
 import base64, io
 from collections.abc import Sequence
-from itertools import accumulate
 
 import numpy as np
 
-# %% ../nbs/tools/draw.ipynb #a92231e1
+# %% ../nbs/tools/draw.ipynb #fef251a0
 def figure(width: float,   # inches
            height: float,  # inches
            alt: str,       # what the figure shows, in words
@@ -20,201 +19,221 @@ def figure(width: float,   # inches
     fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     fig.alt = alt
 
-    def bundle(include=None, exclude=None, dpi=160):
+    def bundle(include=None, exclude=None):
         png = io.BytesIO()
-        fig.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
-        data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": alt}
-        return data, {"image/png": {"alt": alt, "width": int(width * 100)}}
+        fig.savefig(png, format="png", dpi=160, metadata={"Software": None})
+        data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": fig.alt}
+        return data, {"image/png": {"alt": fig.alt, "width": int(width * 100)}}
 
     fig._repr_mimebundle_ = bundle
     return fig
 
-# %% ../nbs/tools/draw.ipynb #12f530e9
-def digits(x,                            # (n, 784) or (n, 28, 28), numbers
-           labels: Sequence = None,      # n titles, or none
-           title: str = "",              # above all of them
-           columns: int = 10,            # pictures in a row
-           signed: bool = False,         # True: zero is white, negative blue, positive red
-          ):                             # matplotlib figure
-    "A grid of 28x28 images, all on one scale of grey (or of red and blue), with their labels."
-    x = np.asarray(x)
-    if x.ndim < 2 or x[0].size != 784: raise ValueError(f"draw.digits: expected (n, 784) or (n, 28, 28), got {x.shape}")
-    if labels is not None and len(labels) != len(x): raise ValueError(f"draw.digits: {len(x)} images and {len(labels)} labels")
-    rows, columns = -(-len(x) // columns), min(columns, len(x))
-    alt = f"{len(x)} images of handwritten digits" + ("" if labels is None else ": " + ", ".join(map(str, labels))) + "."
-    fig = figure(max(0.85 * columns, 3), 1.0 * rows + 0.35 * bool(title), alt)
-    top = np.abs(x).max()
-    look = dict(cmap="RdBu_r", vmin=-top, vmax=top) if signed else dict(cmap="gray_r", vmin=0, vmax=x.max())
-    for i, ax in enumerate(fig.subplots(rows, columns, squeeze=False).flat):
-        ax.axis("off")
-        if i >= len(x): continue
-        ax.imshow(x[i].reshape(28, 28), **look)
-        if labels is not None: ax.set_title(str(labels[i]), fontsize=11)
-    if title: fig.suptitle(title)
-    return fig
-
-# %% ../nbs/tools/draw.ipynb #3b62568f
-def scores(x,                        # (n, 784): the images
-           values,                   # (n, c): one score for each class
-           labels: Sequence,         # n true classes
-           title: str = "",
+# %% ../nbs/tools/draw.ipynb #4c2198d9
+def digits(x,                        # (n, 784) or (n, 28, 28), numbers
+           labels: Sequence = None,  # n titles, or none
+           title: str = "",          # above all of them
+           columns: int = 10,        # pictures in a row
           ):                         # matplotlib figure
-    "Each image above its row of scores; the largest score is dark, and says whether it names the true class."
-    x, values = np.asarray(x), np.asarray(values)
-    if len(x) != len(values): raise ValueError(f"draw.scores: {len(x)} images and scores of shape {values.shape}")
-    best = values.argmax(1)
-    alt = "Scores of handwritten digits. " + " ".join(f"A {t} scores highest as {p}." for t, p in zip(labels, best))
-    fig = figure(1.9 * len(x), 3.3, alt)
-    top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
-    for i in range(len(x)):
-        top[i].imshow(x[i].reshape(28, 28), cmap="gray_r")
-        top[i].axis("off")
-        right = best[i] == labels[i]
-        top[i].set_title(f"highest: {best[i]}" + ("" if right else f", but it is {labels[i]}"), fontsize=11, color="black" if right else "#b2182b")
-        bottom[i].bar(range(values.shape[1]), values[i], color=["#440154" if c == best[i] else "#b8c4ce" for c in range(values.shape[1])])
-        bottom[i].set(xticks=range(values.shape[1]), xlabel="class")
-        bottom[i].tick_params(labelsize=8)
-    bottom[0].set_ylabel("score")
-    if title: fig.suptitle(title)
+    "A grid of 28x28 images, all on one scale of grey, with their labels."
+    x = _images("digits", x, labels)
+    names = [""] * len(x) if labels is None else [str(label) for label in labels]
+    rows, columns = -(-len(x) // columns), min(columns, len(x))
+    alt = f"{len(x)} images of handwritten digits: {', '.join(names)}."
+    fig = figure(max(0.85 * columns, 3), rows + 0.35 * bool(title), alt)
+    axes = fig.subplots(rows, columns, squeeze=False).flat
+    for ax, image, name in zip(axes, x, names):
+        ax.imshow(image, cmap="gray_r", vmin=0, vmax=x.max())
+        ax.set_title(name, fontsize=11)
+    for ax in fig.axes: ax.axis("off")
+    fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #9f36f4f4
-def shapes(*parts,          # arrays as (name, shape), and signs as strings: ("a", (5, 784)), "@", ("b", (784, 10))
+# %% ../nbs/tools/draw.ipynb #38a38d58
+def _images(name, x, labels):
+    "`x` as (n, 28, 28); refuses what is none, and labels that do not go with it."
+    x = np.asarray(x)
+    if x.ndim < 2 or not len(x) or x[0].size != 784:
+        raise ValueError(f"draw.{name}: expected images as (n, 784) or (n, 28, 28), n at least 1; got {x.shape}")
+    if labels is not None and len(labels) != len(x):
+        raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
+    return x.reshape(-1, 28, 28)
+
+# %% ../nbs/tools/draw.ipynb #ed229497
+def scores(x,                  # (n, 784): the images
+           values,             # (n, c): one score for each class
+           labels: Sequence,   # n true classes
            title: str = "",
-          ):                # matplotlib figure
-    "Matrices as rectangles with their shapes, in a row, with the signs between them."
-    from matplotlib.patches import Rectangle
-    side = lambda n: 0.35 + 0.45 * np.log10(max(n, 1))
-    boxes = [(p[0], tuple(p[1]), side((*p[1], 1)[1] if len(p[1]) > 1 else 1), side(p[1][0]) if p[1] else side(1)) for p in parts if not isinstance(p, str)]
-    widths = iter(boxes)
-    room = lambda text: 0.3 + 0.11 * len(text)
-    cells = [(p, room(p)) if isinstance(p, str) else (box := next(widths), max(box[2], room(box[0]), room(str(box[1])))) for p in parts]
-    words = " ".join(p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
-    height = max(b[3] for b in boxes)
-    fig = figure(max(sum(w for _, w in cells), 5), height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
-    ax = fig.subplots()
-    starts = accumulate((w for _, w in cells), initial=0.0)
-    for (cell, width), left in zip(cells, starts):
-        if isinstance(cell, str): ax.text(left + width / 2, 0, cell, ha="center", va="center", fontsize=15); continue
-        name, shape, w, h = cell
-        ax.add_patch(Rectangle((left + (width - w) / 2, -h / 2), w, h, facecolor="#dbe7f0", edgecolor="#31688e", linewidth=1.5))
-        ax.text(left + width / 2, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
-        ax.text(left + width / 2, -h / 2 - 0.08, str(shape), ha="center", va="top", fontsize=10)
-    ax.set(xlim=(0, sum(w for _, w in cells)), ylim=(-height / 2 - 0.3, height / 2 + 0.3), aspect="equal")
-    ax.axis("off")
-    if title: ax.set_title(title)
+          ):                   # matplotlib figure
+    "Each image above its scores: the largest is dark; where it is wrong, the right one has a red outline."
+    x, values = _images("scores", x, labels), np.asarray(values)
+    if values.ndim != 2 or len(values) != len(x):
+        raise ValueError(f"draw.scores: {len(x)} images and scores of shape {values.shape}")
+    best, classes = values.argmax(1), np.arange(values.shape[1])
+    said = "; ".join(f"a {true} scores highest as {told}" for true, told in zip(labels, best))
+    fig = figure(1.9 * len(x), 3.3, f"Handwritten digits and their scores: {said}.")
+    top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
+    for above, below, image, value, true, told in zip(top, bottom, x, values, labels, best):
+        above.imshow(image, cmap="gray_r")
+        above.axis("off")
+        verdict = f"highest: {told}" + ("" if told == true else f", but it is {true}")
+        above.set_title(verdict, fontsize=11, color="black" if told == true else _RED)
+        below.bar(classes, value, color=[_DARK if c == told else _PALE for c in classes],
+                  edgecolor=[_RED if c == true != told else "none" for c in classes], linewidth=1.5)
+        below.set(xticks=classes, xlabel="class")
+        below.tick_params(labelsize=8)
+    bottom[0].set_ylabel("score")
+    fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #543fc080
+# %% ../nbs/tools/draw.ipynb #3880a59c
+_DARK, _BLUE, _PALE, _RED = "#440154", "#31688e", "#b8c4ce", "#b2182b"    # apart in grey too
+
+# %% ../nbs/tools/draw.ipynb #f7c4457e
+def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them as strings: "@"
+           title: str = "",
+          ):                 # matplotlib figure
+    "Arrays of one or two axes as rectangles with their shapes, in a row, with the signs between them."
+    from matplotlib.patches import Rectangle
+    widths = [_room(part) for part in parts]
+    height = max((_sides(part[1])[0] for part in parts if not isinstance(part, str)), default=1)
+    words = " ".join(p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
+    fig = figure(max(sum(widths), 5), height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
+    ax = fig.subplots()
+    for part, middle in zip(parts, np.cumsum(widths) - np.divide(widths, 2)):
+        if isinstance(part, str):
+            ax.text(middle, 0, part, ha="center", va="center", fontsize=15)
+            continue
+        name, (h, w) = part[0], _sides(part[1])
+        ax.add_patch(Rectangle((middle - w / 2, -h / 2), w, h, facecolor="#dbe7f0", edgecolor=_BLUE, linewidth=1.5))
+        ax.text(middle, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
+        ax.text(middle, -h / 2 - 0.08, str(tuple(part[1])), ha="center", va="top", fontsize=10)
+    ax.set(xlim=(-0.05, sum(widths) + 0.05), ylim=(-height / 2 - 0.3, height / 2 + 0.3), aspect="equal")
+    ax.axis("off")
+    ax.set_title(title)
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #9c0536ee
+def _sides(shape):
+    "Height and width, in inches, of an array's rectangle; a 1-D array lies flat, as one row."
+    if not 1 <= len(shape) <= 2: raise ValueError(f"draw.shapes: expected one or two axes, got {tuple(shape)}")
+    return [0.35 + 0.45 * np.log10(max(n, 1)) for n in (1, *shape)[-2:]]
+
+
+def _room(part):
+    "The width that a part of the row needs, its texts included."
+    text = lambda words: 0.3 + 0.11 * len(words)
+    if isinstance(part, str): return text(part)
+    return max(_sides(part[1])[1], text(part[0]), text(str(tuple(part[1]))))
+
+# %% ../nbs/tools/draw.ipynb #8407634e
 def ladder(seconds: dict[str, float],   # name -> seconds per call; the first is the one to compare with
            title: str = "",
           ):                            # matplotlib figure
-    "Versions of one function as bars on a logarithmic axis of time, each with its factor over the first."
+    "Versions of one function on a logarithmic axis of time, each with its factor over the first."
     from foundations.timing import factor
-    names, times = list(seconds), list(seconds.values())
-    faster = [times[0] / t for t in times]
-    alt = "Time of each version: " + ", ".join(f"{n} {factor(f)} as fast as {names[0]}" for n, f in zip(names[1:], faster[1:])) + "."
-    fig = figure(8, 0.42 * len(names) + 1.1, alt)
-    ax = fig.subplots()
-    _bars(ax, names, times, ["1x" if i == 0 else factor(f) for i, f in enumerate(faster)])
-    ax.set(xlabel="seconds per call (logarithmic)", title=title)
-    return fig
+    _positive("ladder", seconds)
+    first, *others = seconds
+    faster = {name: factor(seconds[first] / seconds[name]) for name in others}
+    said = ", ".join(f"{name} is {x} as fast as {first}" for name, x in faster.items())
+    return _dots(seconds, {first: "1x", **faster}, "seconds per call (logarithmic)", title, f"Times: {said}.")
 
-
-def _bars(ax, names, values, notes):
-    "Horizontal bars, the first on top, on a logarithmic axis, each with a note at its end."
-    colours = [(0.27, 0.0, 0.33), (0.19, 0.41, 0.56)]
-    ax.barh(names, values, color=[colours[i > 0] for i in range(len(names))], height=0.7)
-    ax.invert_yaxis()
-    ax.set_xscale("log")
-    low, high = min(values), max(values)
-    ax.set_xlim(low / 4, high * 6)
-    for i, (value, note) in enumerate(zip(values, notes)): ax.text(value * 1.15, i, note, va="center", fontsize=10,
-                                                                bbox=dict(facecolor="white", edgecolor="none", pad=0.8))
-    ax.tick_params(axis="y", labelsize=10)
-    ax.spines[["top", "right"]].set_visible(False)
-
-# %% ../nbs/tools/draw.ipynb #d624379b
+# %% ../nbs/tools/draw.ipynb #4f4391d4
 def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 multiplications and additions a second
           peak: float,                # GFLOP/s that the machine reaches at its best
           title: str = "",
          ):                           # matplotlib figure
     "The arithmetic each version does in a second, on a logarithmic axis, beside the peak of the machine."
-    names, values = list(gflops), list(gflops.values())
-    share = lambda v: f"{v / peak:.0%}" if v > peak / 10 else f"{100 * v / peak:.1g}%"
-    alt = f"GFLOP/s of each version, the peak being {peak:.0f}: " + ", ".join(f"{n} {v:.2g}" for n, v in gflops.items()) + "."
-    fig = figure(8, 0.42 * len(names) + 1.3, alt)
-    ax = fig.subplots()
-    _bars(ax, names, values, [share(v) for v in values])
-    ax.axvline(peak, color="#b2182b", linestyle="--", linewidth=1.5)
-    ax.text(peak * 1.15, 0, f"peak: {peak:.0f}", va="center", fontsize=10, color="#b2182b")
-    ax.set_xlim(right=max(peak, *values) * 8)
-    ax.set(xlabel="GFLOP/s (logarithmic), and share of the peak", title=title)
+    _positive("rates", gflops)
+    share = {name: f"{v / peak:.0%}" if v > peak / 10 else f"{100 * v / peak:.1g}%" for name, v in gflops.items()}
+    said = ", ".join(f"{name} reaches {s}" for name, s in share.items())
+    fig = _dots(gflops, share, "GFLOP/s (logarithmic), and share of the peak", title,
+                f"Share of the peak of {peak:.0f} GFLOP/s: {said}.")
+    [ax] = fig.axes
+    ax.axvline(peak, color=_RED, linestyle="--", linewidth=1.5)
+    ax.text(peak * 1.15, 0, f"peak: {peak:.0f}", va="center", fontsize=10, color=_RED)
+    ax.set_xlim(right=max(peak, *gflops.values()) * 8)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #4f1f8719
-def memory_walk(shape: tuple[int, int],       # rows and columns of the matrix
-                walks: dict[str, list],       # what the walk is -> the (row, column) pairs it visits, in order
+# %% ../nbs/tools/draw.ipynb #9ea18c59
+def _positive(name, values):
+    "Refuse what cannot be drawn on a logarithmic axis."
+    if not values or not all(0 < v < np.inf for v in values.values()):
+        raise ValueError(f"draw.{name}: expected positive numbers by name, got {values}")
+
+
+def _dots(values, notes, xlabel, title, alt):
+    "A dot for each value on a logarithmic axis, the first on top and dark, each with a note beside it."
+    fig = figure(8, 0.42 * len(values) + 1.2, alt)
+    ax = fig.subplots()
+    ax.scatter(list(values.values()), list(values), s=70, zorder=3, color=[_DARK] + [_BLUE] * (len(values) - 1))
+    for i, (name, value) in enumerate(values.items()):
+        ax.annotate(notes[name], (value, i), (9, 0), textcoords="offset points", va="center", fontsize=10,
+                    bbox=dict(facecolor="white", edgecolor="none", pad=0.8))
+    ax.grid(alpha=0.35)
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlim=(min(values.values()) / 4, max(values.values()) * 6), xlabel=xlabel, title=title)
+    ax.spines[["top", "right"]].set_visible(False)
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #81422e58
+def memory_walk(shape: tuple[int, int],      # rows and columns of the matrix
+                walks: dict[str, Sequence],  # what the walk is -> the (row, column) pairs it visits, in order
                 title: str = "",
-               ):                             # matplotlib figure
+               ):                            # matplotlib figure
     "A row-major matrix, and below it its strip of memory once for each walk, with arrows from visit to visit."
     rows, columns = shape
-    colour = _row_colours(rows)
-    alt = f"A {rows} by {columns} matrix stored row after row. " + " ".join(
-        f"{name}: steps of {', '.join(map(str, _steps(walk, columns)))} cells." for name, walk in walks.items())
+    places = {name: [r * columns + c for r, c in walk] for name, walk in walks.items()}
+    alt = f"A {rows} by {columns} matrix, stored row after row, and its strip of memory. " + ". ".join(walks) + "."
     fig = figure(9, 0.8 + 0.3 * rows + 1.15 * len(walks), alt)
     grid, *strips = fig.subplots(1 + len(walks), 1, height_ratios=[0.3 * rows + 0.1] + [1] * len(walks))
-    for r in range(rows):
-        for c in range(columns): _cell(grid, c, -r, colour[r], f"{r},{c}")
+    cells = [(i, i // columns, f"{i // columns},{i % columns}") for i in range(rows * columns)]
+    for i, row, name in cells: _cell(grid, i % columns, -row, row / rows, name, 7.5)
     grid.set(xlim=(-0.1, columns + 0.1), ylim=(-rows + 0.9, 1.1), aspect="equal", anchor="W")
-    fig.suptitle(title)
-    for ax, (name, walk) in zip(strips, walks.items()):
-        for i in range(rows * columns): _cell(ax, i, 0, colour[i // columns])
-        places = [r * columns + c for r, c in walk]
-        for here, there in zip(places, places[1:]):
-            bend = -0.28 if there - here > 1 else -0.9
-            ax.annotate("", (there + 0.5, 1), (here + 0.5, 1), arrowprops=dict(arrowstyle="-|>", color="black", lw=1.2, connectionstyle=f"arc3,rad={bend}"))
-        ax.plot([i + 0.5 for i in places], [0.5] * len(places), "o", color="black", markersize=4)
+    for ax, (walk, visits) in zip(strips, places.items()):
+        for i, row, name in cells: _cell(ax, i, 0, row / rows, name, 5.5)
+        _arrows(ax, visits)
         ax.set(xlim=(-0.1, rows * columns + 0.1), ylim=(-0.1, 3))
-        ax.set_title(name, fontsize=10.5, loc="left")
-    for ax in (grid, *strips): ax.axis("off")
+        ax.set_title(walk, fontsize=10.5, loc="left")
+    for ax in fig.axes: ax.axis("off")
+    fig.suptitle(title)
     return fig
 
-
-def _row_colours(rows):
-    "One light colour for each row, dark text readable on it."
+# %% ../nbs/tools/draw.ipynb #c033fd3d
+def _cell(ax, x, y, shade, text, size):
+    "One number's place: a unit square, its shade from 0 to 1, light enough for dark text."
     from matplotlib import colormaps
-    return [colormaps["viridis"](0.55 + 0.45 * r / max(rows - 1, 1)) for r in range(rows)]
-
-
-def _cell(ax, x, y, colour, text=""):
-    "One number's place: a unit square."
     from matplotlib.patches import Rectangle
+    colour = colormaps["viridis"](0.55 + 0.45 * shade)
     ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=1))
-    if text: ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=7.5)
+    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size)
 
 
-def _steps(walk, columns):
-    "The distinct distances in memory between the visits of a walk."
-    places = [r * columns + c for r, c in walk]
-    return sorted({there - here for here, there in zip(places, places[1:])})
+def _arrows(ax, visits):
+    "A frame around each cell of a strip that is visited, and an arrow from one to the next."
+    for here, there in zip(visits, visits[1:]):
+        bend = "arc3,rad=-0.28" if there - here > 1 else "arc3,rad=-0.9"
+        look = dict(arrowstyle="-|>", color="black", lw=1.2, connectionstyle=bend)
+        ax.annotate("", (there + 0.5, 1), (here + 0.5, 1), arrowprops=look)
+    for i in visits: ax.plot([i, i + 1, i + 1, i, i], [0, 0, 1, 1, 0], color="black", linewidth=1.5)
 
-# %% ../nbs/tools/draw.ipynb #6c1fae35
-def curves(x: Sequence,                      # where each curve was measured
-           ys: dict[str, Sequence],          # name -> one value for each x
-           xlabel: str, ylabel: str,         # with units
+# %% ../nbs/tools/draw.ipynb #05cc2ac1
+def curves(x: Sequence,                  # where each curve was measured
+           ys: dict[str, Sequence],      # name -> one value for each x
+           xlabel: str, ylabel: str,     # with units
            title: str = "",
-           log: str = "",                    # axes to make logarithmic: "x", "y" or "xy"
-          ):                                 # matplotlib figure
+           log: str = "",                # axes to make logarithmic: "x", "y" or "xy"
+          ):                             # matplotlib figure
     "Named curves over one axis."
     for name, y in ys.items():
-        if len(y) != len(x): raise ValueError(f"draw.curves: {len(x)} places on x and {len(y)} values of {name!r}")
-    fig = figure(7, 3.6, f"{title or ylabel} against {xlabel}: " + "; ".join(f"{n} from {y[0]:.3g} to {y[-1]:.3g}" for n, y in ys.items()) + ".")
+        if len(y) != len(x): raise ValueError(f"draw.curves: {len(x)} places on x, {len(y)} values of {name!r}")
+    said = "; ".join(f"{name} goes from {y[0]:.3g} to {y[-1]:.3g}" for name, y in ys.items())
+    fig = figure(7, 3.6, f"{ylabel} against {xlabel}: {said}.")
     ax = fig.subplots()
-    looks = zip(ys.items(), ("#440154", "#21918c", "#e07b00", "#3b528b", "#b2182b"), "os^Dv")
+    looks = zip(ys.items(), (_DARK, "#21918c", "#e07b00", _BLUE, _RED), "os^Dv")
     for (name, y), colour, mark in looks: ax.plot(x, y, marker=mark, color=colour, label=name)
-    if "x" in log: ax.set_xscale("log", base=2)
-    if "x" in log: ax.set_xticks(x, [str(v) for v in x])
+    if "x" in log:
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(x, [str(v) for v in x])
     if "y" in log: _log_axis(ax)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.legend(frameon=False)

@@ -7,7 +7,7 @@ __all__ = ['Stepper', 'matmul_stepper']
 import html
 from collections.abc import Sequence
 
-# %% ../nbs/tools/explore.ipynb #16fe84d2
+# %% ../nbs/tools/explore.ipynb #5e07326d
 class Stepper:
     "Frames of HTML under a slider; shows itself in a notebook."
 
@@ -19,62 +19,72 @@ class Stepper:
         self.frames, self.title = list(frames), title
 
     def _repr_html_(self):
-        last = len(self.frames) - 1
-        body = "".join(f'<div class="frame" style="display:{"none" if i else "block"}">{f}</div>' for i, f in enumerate(self.frames))
-        return (f'<div class="stepper" style="margin:8px 0"><div style="margin-bottom:8px"><b>{html.escape(self.title)}</b> '
-                f'{_button("back", -1)}<input type="range" min="0" max="{last}" value="0" aria-label="{html.escape(self.title)}" '
-                f'style="width:260px;vertical-align:middle" oninput="{_SHOW}" onkeydown="event.stopPropagation()">{_button("next", 1)} '
-                f'<output>1</output> of {last + 1}</div>{body}</div>')
+        title, last = html.escape(self.title), len(self.frames) - 1
+        slider = (f'<input type="range" min="0" max="{last}" value="0" aria-label="{title}" oninput="{_SHOW}" '
+                  'onkeydown="event.stopPropagation()" style="width:260px;vertical-align:middle">')
+        frames = "".join(f'<div class="frame" style="display:{"none" if i else "block"}">{frame}</div>'
+                         for i, frame in enumerate(self.frames))
+        return (f'<div class="stepper" style="margin:8px 0"><div style="margin-bottom:8px"><b>{title}</b> '
+                f'{_button("back", -1)}{slider}{_button("next", 1)} <output>1</output> of {last + 1}</div>{frames}</div>')
 
     def __repr__(self): return f"Stepper({self.title!r}, {len(self.frames)} frames)"
 
-
+# %% ../nbs/tools/explore.ipynb #4ebe9536
 _SHOW = ("var s=this.closest('.stepper'),v=+this.value;s.querySelector('output').textContent=v+1;"
          "s.querySelectorAll('.frame').forEach(function(f,i){f.style.display=i==v?'block':'none'})")
 
 
 def _button(name, by):
     "A button that moves the slider of its stepper by `by` frames."
-    move = f"var r=this.closest('.stepper').querySelector('input');r.value=+r.value+({by});r.dispatchEvent(new Event('input'))"
+    move = ("var r=this.closest('.stepper').querySelector('input');"
+            f"r.value=+r.value+({by});r.dispatchEvent(new Event('input'))")
     return f'<button type="button" onclick="{move}" style="margin:0 6px;padding:1px 8px">{name}</button>'
 
-# %% ../nbs/tools/explore.ipynb #cb81fca4
-_PLAIN, _LINE, _NOW, _SUM = "", "#cfe3f1", "#fde725", "#7ad151"     # a cell at rest, in the row or column, in the product, being added to
-
-
-def _matrix(name, cells, colours):
-    "A small matrix as an HTML table under its name."
-    rows = "".join("<tr>" + "".join(
-        f'<td style="border:1px solid #999;padding:3px 9px;text-align:center{";color:#000;background:" + col if col else ""}">{text or "&nbsp;"}</td>'
-        for text, col in zip(*line)) + "</tr>" for line in zip(cells, colours))
-    return f'<td style="padding:0 12px;vertical-align:top;text-align:center"><b>{name}</b><table style="border-collapse:collapse">{rows}</table></td>'
-
-
-def matmul_stepper(a: Sequence,   # (n, k) small numbers, nested lists or an array
-                   b: Sequence,   # (k, m)
-                  ) -> Stepper:   # one frame for each of the n*m*k multiplications
+# %% ../nbs/tools/explore.ipynb #85881582
+def matmul_stepper(a: Sequence,   # (n, p) small numbers, nested lists or an array
+                   b: Sequence,   # (p, m)
+                  ) -> Stepper:   # one frame for each of the n*m*p multiplications
     "Walk through `i, j, k`: the row, the column and the cell light up."
     a, b = [list(row) for row in a], [list(row) for row in b]
-    n, inner, m = len(a), len(b), len(b[0]) if b else 0
-    if not n * inner * m or any(len(row) != inner for row in a) or any(len(row) != m for row in b):
-        raise ValueError(f"matmul_stepper: cannot multiply a of {n} rows {[len(r) for r in a]} and b of {inner} rows {[len(r) for r in b]}")
+    (n, p), (inner, m) = _size("a", a), _size("b", b)
+    if p != inner: raise ValueError(f"matmul_stepper: a is {n, p} and b is {inner, m}: the inner sizes differ")
     c, frames = [[""] * m for _ in a], []
     for i in range(n):
         for j in range(m):
-            for k in range(inner):
+            for k in range(p):
                 before = c[i][j] or 0
                 c[i][j] = before + a[i][k] * b[k][j]
-                frames.append(_step(a, b, c, i, j, k, before))
+                frames.append(_frame(a, b, c, i, j, k, before))
     return Stepper(frames, "i, j, k")
 
 
-def _step(a, b, c, i, j, k, before):
-    "The frame of one multiplication."
-    lit = lambda cells, line, now: [[_NOW if (r, s) == now else _LINE if line(r, s) else _PLAIN for s in range(len(cells[0]))] for r in range(len(cells))]
-    text = lambda cells: [[str(v) for v in row] for row in cells]
-    product = [[_SUM if (r, s) == (i, j) else _PLAIN for s in range(len(c[0]))] for r in range(len(c))]
-    head = (f"<p><code>i = {i}, j = {j}, k = {k}</code>: &nbsp; <code>c[{i}, {j}] += a[{i}, {k}] * b[{k}, {j}]</code>"
+def _size(name, rows):
+    "Rows and columns; refuses an empty matrix, which has no step to show, and rows of different lengths."
+    lengths = [len(row) for row in rows]
+    if not lengths or not lengths[0] or len(set(lengths)) > 1:
+        raise ValueError(f"matmul_stepper: {name} has rows of lengths {lengths}; expected a matrix with numbers in it")
+    return len(rows), lengths[0]
+
+# %% ../nbs/tools/explore.ipynb #8b1c69a3
+_LINE, _NOW, _SUM = "#cfe3f1", "#fde725", "#7ad151"
+
+
+def _frame(a, b, c, i, j, k, before):
+    "The frame of one multiplication, after it has been added to c[i][j]."
+    text = (f"<p><code>i = {i}, j = {j}, k = {k}</code>: &nbsp; <code>c[{i}, {j}] += a[{i}, {k}] * b[{k}, {j}]</code>"
             f" &nbsp; is &nbsp; {before} + {a[i][k]}·{b[k][j]} = <b>{c[i][j]}</b></p>")
-    return head + "<table><tr>" + (_matrix(f"a, row {i}", text(a), lit(a, lambda r, s: r == i, (i, k)))
-                                   + _matrix(f"b, column {j}", text(b), lit(b, lambda r, s: s == j, (k, j)))
-                                   + _matrix("c", text(c), product)) + "</tr></table>"
+    row = lambda r, s: _NOW if (r, s) == (i, k) else _LINE if r == i else ""
+    column = lambda r, s: _NOW if (r, s) == (k, j) else _LINE if s == j else ""
+    cell = lambda r, s: _SUM if (r, s) == (i, j) else ""
+    tables = _table(f"a, row {i}", a, row) + _table(f"b, column {j}", b, column) + _table("c", c, cell)
+    return f"{text}<table><tr>{tables}</tr></table>"
+
+
+def _table(name, cells, colour):
+    "A small matrix under its name, as a cell of an HTML table; `colour(row, column)` lights its cells."
+    look = "border:1px solid #999;padding:3px 9px;text-align:center"
+    lit = lambda c: f";color:#000;background:{c}" if c else ""
+    rows = "".join("<tr>" + "".join(f'<td style="{look}{lit(colour(r, s))}">{value if value != "" else "&nbsp;"}</td>'
+                                    for s, value in enumerate(row)) + "</tr>" for r, row in enumerate(cells))
+    inner = f'<b>{name}</b><table style="border-collapse:collapse">{rows}</table>'
+    return f'<td style="padding:0 12px;vertical-align:top;text-align:center">{inner}</td>'

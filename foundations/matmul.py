@@ -11,18 +11,18 @@ from functools import cache
 import numpy as np
 from array_api_compat import array_namespace, device
 
-# %% ../nbs/01_matmul.ipynb #858043bf
+# %% ../nbs/01_matmul.ipynb #48777d84
 def matmul_lists(a: Sequence[Sequence[float]],  # n rows of p numbers
                  b: Sequence[Sequence[float]],  # p rows of m numbers
                 ) -> list[list[float]]:         # n rows of m numbers
     """Matrix product of two lists of lists, by three nested loops.
 
-    Lists only: for an array, `a.tolist()`. Raises TypeError for anything else, ValueError for ragged rows or inner sizes that differ.
-    An empty `b` has no columns to count, so it gives `n` empty rows.
+    Lists only: for an array, `a.tolist()`. Raises TypeError for anything else, ValueError for
+    ragged rows or inner sizes that differ. An empty `b` has no columns to count: `n` empty rows.
     """
-    n, p = _list_shape("a", a)
-    inner, m = _list_shape("b", b)
-    if n and p != inner: raise ValueError(f"matmul_lists: a is {n, p} and b is {inner, m}: the inner sizes {p} and {inner} differ")
+    (n, p), (inner, m) = _list_shape("a", a), _list_shape("b", b)
+    if n and p != inner: raise ValueError(
+        f"matmul_lists: a is {n, p} and b is {inner, m}: the inner sizes {p} and {inner} differ")
     c = [[0.0] * m for _ in range(n)]
     for i in range(n):
         for j in range(m):
@@ -30,42 +30,48 @@ def matmul_lists(a: Sequence[Sequence[float]],  # n rows of p numbers
                 c[i][j] += a[i][k] * b[k][j]
     return c
 
-# %% ../nbs/01_matmul.ipynb #214c4bd7
+# %% ../nbs/01_matmul.ipynb #44054c9e
 def _list_shape(name, rows):
     "Rows and columns of a list of lists; refuses other things, and rows of different lengths."
-    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
-        raise TypeError(f"matmul_lists: {name} is no list of lists but {type(rows).__name__}; for an array use {name}.tolist()")
+    listed = (list, tuple)
+    if not isinstance(rows, listed) or not all(isinstance(row, listed) for row in rows): raise TypeError(
+        f"matmul_lists: {name} is not a list of lists but {type(rows).__name__}; for an array use {name}.tolist()")
     lengths = {len(row) for row in rows}
-    if len(lengths) > 1: raise ValueError(f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
+    if len(lengths) > 1: raise ValueError(
+        f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #33da7184
+# %% ../nbs/01_matmul.ipynb #6eca8c38
 def check_matmul(name: str,  # the function that asks; stands in the message
                  a, b,       # two arrays of one library
                 ) -> tuple:  # a and b, of one floating-point dtype
-    """Refuse `a` and `b` when they have no matrix product; otherwise give them one floating-point dtype.
+    """Refuse `a` and `b` when they have no matrix product; else give them one floating-point dtype.
 
-    Two floating-point dtypes become the wider one. Integers and booleans, which would wrap around at the end of their range, become
-    the other matrix's floating-point dtype, or float64 when both are integers. Raises TypeError for different libraries and for other
-    dtypes, ValueError for arrays that are not 2-D, inner sizes that differ, and different devices.
+    Two floating-point dtypes become the wider one. Integers and booleans, which would wrap around at
+    the end of their range, become the other's floating-point dtype, or float64 when both are integers.
+    Raises TypeError for different libraries and for other dtypes; ValueError for arrays that are not
+    2-D, inner sizes that differ, and different devices.
     """
     try: xp = array_namespace(a, b)
-    except TypeError:
-        raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, got {type(a).__name__} and {type(b).__name__}") from None
-    if a.ndim != 2 or b.ndim != 2: raise ValueError(f"{name}: expected two matrices, got a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)}")
-    if a.shape[1] != b.shape[0]:
-        raise ValueError(f"{name}: a is {tuple(a.shape)} and b is {tuple(b.shape)}: the inner sizes {a.shape[1]} and {b.shape[0]} differ")
-    if device(a) != device(b): raise ValueError(f"{name}: a is on {device(a)} and b on {device(b)}; move one of them")
+    except TypeError: raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, "
+                                      f"got {type(a).__name__} and {type(b).__name__}") from None
+    shapes = f"a is {tuple(a.shape)} and b is {tuple(b.shape)}"
+    if a.ndim != 2 or b.ndim != 2: raise ValueError(f"{name}: {shapes}: expected two matrices")
+    inner, other = a.shape[1], b.shape[0]
+    if inner != other: raise ValueError(f"{name}: {shapes}: the inner sizes {inner} and {other} differ")
+    if device(a) != device(b):
+        raise ValueError(f"{name}: a is on {device(a)} and b on {device(b)}; move one of them")
     dtype = _product_dtype(name, xp, a.dtype, b.dtype)
-    return (a if a.dtype == dtype else xp.astype(a, dtype)), (b if b.dtype == dtype else xp.astype(b, dtype))
+    return tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in (a, b))
 
-# %% ../nbs/01_matmul.ipynb #a34cdce7
+# %% ../nbs/01_matmul.ipynb #4d1808b3
 @cache
 def _product_dtype(name, xp, *dtypes):
     "The floating-point dtype in which to multiply matrices of these dtypes."
     floats = [d for d in dtypes if xp.isdtype(d, "real floating")]
     for d in dtypes:
-        if d not in floats and not xp.isdtype(d, ("integral", "bool")): raise TypeError(f"{name}: expected real numbers, got {d}")
+        if d not in floats and not xp.isdtype(d, ("integral", "bool")):
+            raise TypeError(f"{name}: expected real numbers, got {d}")
     return xp.result_type(*floats) if floats else xp.float64
 
 
@@ -75,11 +81,11 @@ def zeros_for(a,  # (n, p)
     "The place where a product of `a` and `b` is collected."
     return array_namespace(a).zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
 
-# %% ../nbs/01_matmul.ipynb #11190fc9
+# %% ../nbs/01_matmul.ipynb #914104ae
 def matmul_loops(a,  # (n, p)
                  b,  # (p, m)
                 ):   # (n, m)
-    "Matrix product by three nested loops, on arrays. Raises what `check_matmul` raises, as all of these functions do."
+    "Matrix product by three nested loops, on arrays. Raises what `check_matmul` does, as all rungs do."
     a, b = check_matmul("matmul_loops", a, b)
     c = zeros_for(a, b)
     for i in range(a.shape[0]):
@@ -89,20 +95,20 @@ def matmul_loops(a,  # (n, p)
                 c[i, j] += a[i, k] * b[k, j]
     return c
 
-# %% ../nbs/01_matmul.ipynb #90094bea
+# %% ../nbs/01_matmul.ipynb #ef3c00e8
 def matmul_rowcol(a,  # (n, p)
                   b,  # (p, m)
                  ):   # (n, m)
-    "Matrix product with the innermost loop handed to the array library: a row times a column, summed."
+    "Matrix product with the innermost loop handed over: a row times a column, summed."
     a, b = check_matmul("matmul_rowcol", a, b)
     c = zeros_for(a, b)
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             # for k in range(a.shape[1]): c[i, j] += a[i, k] * b[k, j]
-            c[i, j] = (a[i] * b[:, j]).sum()                                    # (p,) * (p,) -> (p,) -> one number
+            c[i, j] = (a[i] * b[:, j]).sum()             # (p,) * (p,) -> (p,) -> one number
     return c
 
-# %% ../nbs/01_matmul.ipynb #db461755
+# %% ../nbs/01_matmul.ipynb #ffef7bab
 def matmul_broadcast(a,  # (n, p)
                      b,  # (p, m)
                     ):   # (n, m)
@@ -111,7 +117,7 @@ def matmul_broadcast(a,  # (n, p)
     c = zeros_for(a, b)
     for i in range(a.shape[0]):
         # for j in range(b.shape[1]): c[i, j] = (a[i] * b[:, j]).sum()
-        c[i] = (a[i][:, None] * b).sum(0)                                       # (p, 1) * (p, m) -> (p, m) -> (m,)
+        c[i] = (a[i][:, None] * b).sum(0)                # (p, 1) * (p, m) -> (p, m) -> (m,)
     return c
 
 # %% ../nbs/01_matmul.ipynb #265add2b
@@ -123,14 +129,15 @@ def matmul_einsum(a,  # (n, p)
     # for i in range(a.shape[0]): c[i] = (a[i][:, None] * b).sum(0)
     return array_namespace(a).einsum("ik,kj->ij", a, b)
 
-# %% ../nbs/01_matmul.ipynb #d0d55fca
+# %% ../nbs/01_matmul.ipynb #75f6129a
 @cache
 def compiled(f,          # a plain function on arrays
-             *fastmath,  # liberties that the compiler may take with rounding: "contract", "reassoc"
-            ):           # the same function as machine code, made on the first call for each dtype
+             *fastmath,  # liberties it may take with rounding: "contract", "reassoc"
+            ):           # the same function as machine code, made on the first call
     "Compile `f` with numba. Raises ImportError, with what to install, when there is no numba."
     try: from numba import njit
-    except ImportError: raise ImportError("compiled: numba is missing; pip install 'foundations[fast]'") from None
+    except ImportError:
+        raise ImportError("compiled: numba is missing; pip install 'foundations[fast]'") from None
     return njit(f, fastmath=set(fastmath))
 
 # %% ../nbs/01_matmul.ipynb #1069001d
@@ -150,8 +157,8 @@ def loops_ikj(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
             for j in range(b.shape[1]):
                 c[i, j] += a[i, k] * b[k, j]
 
-# %% ../nbs/01_matmul.ipynb #fa0689ee
-def add_products(a, bt, c):  # (4.., d), (3.., d), and (4.., 3..) to add to; the sizes are multiples of 4 and 3
+# %% ../nbs/01_matmul.ipynb #729c363f
+def add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multiple of 4, m of 3
     "c += a @ bt.T, a block of 4 by 3 cells at a time."
     zero = c.dtype.type(0)
     for i in range(0, a.shape[0], 4):
@@ -169,23 +176,23 @@ def add_products(a, bt, c):  # (4.., d), (3.., d), and (4.., 3..) to add to; the
             c[i+2, j] += c20; c[i+2, j+1] += c21; c[i+2, j+2] += c22
             c[i+3, j] += c30; c[i+3, j+1] += c31; c[i+3, j+2] += c32
 
-# %% ../nbs/01_matmul.ipynb #cbbac3a5
+# %% ../nbs/01_matmul.ipynb #f48e44eb
 def matmul_compiled(a: np.ndarray,          # (n, p)
                     b: np.ndarray,          # (p, m)
                     rows: int = 48,         # rows of `a` in a tile, a multiple of 4
                     depth: int = 512,       # how much of the inner size in a tile
                    ) -> np.ndarray:         # (n, m)
-    "Matrix product by compiled loops over tiles. NumPy arrays only, and needs numba; float16 is computed in float32."
-    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-        raise TypeError(f"matmul_compiled: works on NumPy arrays only, got {type(a).__name__} and {type(b).__name__}")
+    "Matrix product by compiled loops over tiles. NumPy arrays only; float16 is computed in float32."
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)): raise TypeError(
+        f"matmul_compiled: NumPy arrays only, got {type(a).__name__} and {type(b).__name__}")
     a, b = check_matmul("matmul_compiled", a, b)
     (n, p), m, dtype = a.shape, b.shape[1], np.promote_types(a.dtype, np.float32)
-    add = compiled(add_products, "contract", "reassoc")      # multiply and add in one step; add in any order
-    c = np.zeros((n + -n % 4, m + -m % 3), dtype)            # rounded up to whole blocks
+    add = compiled(add_products, "contract", "reassoc")    # a * b + c in one step; sums in any order
+    c = np.zeros((n + -n % 4, m + -m % 3), dtype)          # rounded up to whole blocks
     for k in range(0, p, depth):
         d = min(depth, p - k)
         at, bt = np.zeros((c.shape[0], d), dtype), np.zeros((c.shape[1], d), dtype)
-        at[:n], bt[:m] = a[:, k:k+depth], b[k:k+depth].T     # a tile of each, without gaps
+        at[:n], bt[:m] = a[:, k:k+depth], b[k:k+depth].T   # a tile of each, without gaps
         for i in range(0, n, rows): add(at[i:i+rows], bt, c[i:i+rows])
     return np.ascontiguousarray(c[:n, :m], dtype=a.dtype)
 

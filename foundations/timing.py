@@ -8,13 +8,14 @@ import time, timeit
 from collections.abc import Callable
 from statistics import median
 
-# %% ../nbs/tools/timing.ipynb #0b87147d
+# %% ../nbs/tools/timing.ipynb #d1dc837a
 def _timer(f: Callable, args: tuple, budget: float) -> tuple[timeit.Timer, int, float]:
     "A timer of `f(*args)`, warmed up; how many calls fill about `budget` seconds; and what one call took."
     timer = timeit.Timer(lambda: f(*args))
     timer.timeit(1)                                   # the first call may compile, allocate, import
     number = 1
-    while (took := timer.timeit(number)) < budget / 2: number = max(2 * number, int(number * budget / (2 * took + 1e-9)))
+    while (took := timer.timeit(number)) < budget / 2:
+        number = max(2 * number, int(number * budget / (2 * took + 1e-9)))
     return timer, max(1, round(number * budget / took)), took / number
 
 
@@ -23,7 +24,7 @@ def seconds(f: Callable,            # what to time
             budget: float = 0.1,    # seconds to fill with calls, for each of `repeats` tries
             repeats: int = 3,       # tries; the fastest counts
            ) -> float:              # seconds per call
-    "The time of one call of `f(*args)`, after a warm-up: the fastest of several tries, or the one try of a call longer than `budget`."
+    "The time of one call of `f(*args)`, after a warm-up: the fastest of several tries (of one, where a call is long)."
     return _fastest(*_timer(f, args, budget), repeats)
 
 
@@ -31,11 +32,11 @@ def _fastest(timer: timeit.Timer, number: int, once: float, repeats: int = 3) ->
     "Seconds per call: the fastest of `repeats` tries, or the one try that we have when a call is long."
     return once if number == 1 else min(timer.repeat(repeats, number)) / number
 
-# %% ../nbs/tools/timing.ipynb #bb6c2834
+# %% ../nbs/tools/timing.ipynb #96077316
 def race(contestants: dict[str, tuple],   # name -> (function, its arguments ...)
          rounds: int = 5,                 # how often each of them runs
          budget: float = 0.1,             # seconds to fill with calls, each time
-         pause: float = 0.02,             # seconds of quiet before each: idle threads of another library still spin
+         pause: float = 0.02,             # seconds of quiet before each: threads of other libraries still spin
         ) -> dict[str, list[float]]:      # name -> seconds per call, one for each round
     "Time several calls in turns, A B C A B C, so that a change in the machine strikes them all."
     return _turns({name: _timer(f, args, budget) for name, (f, *args) in contestants.items()}, rounds, pause)

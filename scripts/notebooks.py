@@ -34,7 +34,7 @@ def run(path):
     "Execute one notebook in its own folder; write it only when every cell has run."
     nb = nbformat.read(path, as_version=4)
     if nb.cells and nb.cells[0].cell_type == "raw" and re.search(r"skip_exec:\s*true", nb.cells[0].source): return
-    Client(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    Client(nb, timeout=600, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute()
     nb.metadata.pop("widgets", None)               # widget state is dead without a kernel
     for cell in nb.cells:
         if cell.cell_type != "code": continue
