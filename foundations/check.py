@@ -147,7 +147,7 @@ def _guarded(f, who):
         return out.astype(np.float64)
     return value
 
-# %% ../nbs/tools/check.ipynb #a81e8312
+# %% ../nbs/tools/check.ipynb #c156cac6
 def _like(v, x):
     "The NumPy array `v` in the library and on the device of `x`."
     return x.new_tensor(v) if is_torch_array(x) else v
@@ -156,9 +156,9 @@ def _moved(args, k, by):
     "`args` with the NumPy array `by` added to argument `k`."
     return (*args[:k], args[k] + _like(by, args[k]), *args[k + 1:])
 
-def _along(f, args, k, u, eps):
+def _along(f, args, k, u, step):
     "Slope of `f` as argument `k` moves along `u`: an array of the shape of f's value."
-    return (f(*_moved(args, k, eps * u)) - f(*_moved(args, k, -eps * u))) / (2 * eps)
+    return (f(*_moved(args, k, step * u)) - f(*_moved(args, k, -step * u))) / (2 * step)
 
 def _only(u, i):
     "`u` at the flat index (or indices) `i`, 0 elsewhere."
@@ -166,24 +166,24 @@ def _only(u, i):
     v.flat[i] = u.flat[i]
     return v
 
-# %% ../nbs/tools/check.ipynb #ffddc8ab
+# %% ../nbs/tools/check.ipynb #d36ca6f9
 def numerical_grad(f: Callable, # takes the arguments, gives one float
                    *args: ArrayLike, # numbers, NumPy arrays or torch tensors; copied to float64, yours are not touched
-                   eps: float = _STEP, # step for elements up to 1 in size, in proportion beyond
+                   step: float = _STEP, # step for elements up to 1 in size, in proportion beyond
                    ) -> tuple: # per argument a float64 gradient of its shape and library; None for integers and booleans
     "Gradient of `f` by central differences; `ValueError` or `TypeError` where there is none to take."
-    if not isinstance(eps, Real) or not 0 < eps < np.inf:
-        raise ValueError(f"numerical_grad: eps is {eps!r}; expected a number above 0")
+    if not isinstance(step, Real) or not 0 < step < np.inf:
+        raise ValueError(f"numerical_grad: step is {step!r}; expected a number above 0")
     args = tuple(_float64(x, f"numerical_grad: argument {k}") for k, x in enumerate(args))
     f = _guarded(f, "numerical_grad")
     if (shape := f(*args).shape): raise ValueError(f"numerical_grad: f gives shape {shape}; expected one number, shape ()")
-    return tuple(_one_by_one(f, args, k, eps) for k in range(len(args)))
+    return tuple(_one_by_one(f, args, k, step) for k in range(len(args)))
 
-def _one_by_one(f, args, k, eps):
+def _one_by_one(f, args, k, step):
     "Gradient of `f` for argument `k`, in the library of that argument."
     if (steps := _steps(args[k])) is None: return None
     g = np.zeros(steps.shape)
-    for i in range(g.size): g.flat[i] = _along(f, args, k, _only(steps, i), eps) / steps.flat[i]
+    for i in range(g.size): g.flat[i] = _along(f, args, k, _only(steps, i), step) / steps.flat[i]
     return _like(g, args[k])
 
 # %% ../nbs/tools/check.ipynb #4d655453
@@ -256,7 +256,7 @@ def _probe(f, args, rng):
     dout = np.asarray(rng.standard_normal(out.shape))
     return dout, np.finfo(float).eps / _STEP * np.linalg.norm(dout * (1 + np.abs(out)))
 
-# %% ../nbs/tools/check.ipynb #be18f5d4
+# %% ../nbs/tools/check.ipynb #ec9d4634
 def gradcheck(f: Callable, # takes the arguments, gives a float array or tensor of any shape
               f_grad: Callable, # `f_grad(dout, *args)`: a tuple, one gradient per argument, None for integers
               *args: ArrayLike, # where to check: numbers, NumPy arrays or torch tensors; copied to float64
@@ -274,7 +274,7 @@ def gradcheck(f: Callable, # takes the arguments, gives a float array or tensor 
     dout, floor = _probe(safe, args, rng)
     for k, g in enumerate(_gradients(f_grad, _like(dout, f(*deepcopy(args))), args)):
         if g is None: continue
-        slope = lambda u, eps: float((dout * _along(safe, args, k, u, eps)).sum())
+        slope = lambda u, step: float((dout * _along(safe, args, k, u, step)).sum())
         check = lambda u: _compare(slope, g, u, rtol, floor)
         for u in _directions(_steps(args[k]), rng, projections, max_elements):
             if not check(u)[2]: raise AssertionError(_verdict(check, u, k))

@@ -81,25 +81,25 @@ def _verified(raw, name):
     raise ValueError(f"not {name}: {count} bytes beginning {data[:12]!r}, with SHA-256 {found}; "
                      f"expected {size:,} bytes with SHA-256 {expected}")
 
-# %% ../nbs/tools/data.ipynb #385a0342
-def _read(path, name):
+# %% ../nbs/tools/data.ipynb #2158d7ad
+def _read_bounded(path, name):
     "The bytes at `path`, but never many more than `name` can have."
     with path.open("rb") as file: return file.read(2 * FILES[name][0])
 
-# %% ../nbs/tools/data.ipynb #d46dfb48
+# %% ../nbs/tools/data.ipynb #93471633
 def _from_folder(folder, name):
     "The verified bytes of `name` in the user's own folder, which is only ever read."
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"mnist: FOUNDATIONS_DATA names {folder}, but neither {name} nor {name}.gz is there")
-    try: return _verified(_read(path, name), name)
+    try: return _verified(_read_bounded(path, name), name)
     except ValueError as error:
         raise ValueError(f"mnist: {path}, in the folder that FOUNDATIONS_DATA names, is refused: {error}") from None
 
-# %% ../nbs/tools/data.ipynb #98c89945
+# %% ../nbs/tools/data.ipynb #7baecef3
 def _from_cache(folder, name):
     "The verified bytes of `name` in the cache, or None. A damaged file is removed."
-    try: return _verified(_read(folder / name, name), name)
+    try: return _verified(_read_bounded(folder / name, name), name)
     except OSError: return None
     except ValueError as error:
         warnings.warn(f"mnist: {folder / name} is damaged and will be fetched anew: {error}")

@@ -28,17 +28,17 @@ def figure(width: float,   # inches
     fig._repr_mimebundle_ = bundle
     return fig
 
-# %% ../nbs/tools/draw.ipynb #4c2198d9
+# %% ../nbs/tools/draw.ipynb #a6264bf5
 def digits(x,                        # (n, 784) or (n, 28, 28), numbers
            labels: Sequence = None,  # n titles, or none
            title: str = "",          # above all of them
            columns: int = 10,        # pictures in a row
           ):                         # matplotlib figure
-    "A grid of 28x28 images, all on one scale of grey, with their labels."
+    "A grid of 28x28 images, all on one scale of grey, with their labels. ValueError for other sizes, or no image."
     x = _images("digits", x, labels)
     names = [""] * len(x) if labels is None else [str(label) for label in labels]
     rows, columns = -(-len(x) // columns), min(columns, len(x))
-    alt = f"{len(x)} images of handwritten digits: {', '.join(names)}."
+    alt = f"{len(x)} images of handwritten digits" + (f": {', '.join(names)}." if labels is not None else ".")
     fig = figure(max(0.85 * columns, 3), rows + 0.35 * bool(title), alt)
     axes = fig.subplots(rows, columns, squeeze=False).flat
     for ax, image, name in zip(axes, x, names):
@@ -58,29 +58,28 @@ def _images(name, x, labels):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
     return x.reshape(-1, 28, 28)
 
-# %% ../nbs/tools/draw.ipynb #ed229497
+# %% ../nbs/tools/draw.ipynb #81285e76
 def scores(x,                  # (n, 784): the images
            values,             # (n, c): one score for each class
            labels: Sequence,   # n true classes
-           title: str = "",
+           title: str = "",    # above all of them
           ):                   # matplotlib figure
-    "Each image above its scores: the largest is dark; where it is wrong, the right one has a red outline."
+    "Each image above its scores, the largest dark, a missed class outlined. ValueError unless all go together."
     x, values = _images("scores", x, labels), np.asarray(values)
     if values.ndim != 2 or len(values) != len(x):
         raise ValueError(f"draw.scores: {len(x)} images and scores of shape {values.shape}")
     best, classes = values.argmax(1), np.arange(values.shape[1])
-    said = "; ".join(f"a {true} scores highest as {told}" for true, told in zip(labels, best))
+    said = "; ".join(f"{true} scores highest as {told}" for true, told in zip(labels, best))
     fig = figure(1.9 * len(x), 3.3, f"Handwritten digits and their scores: {said}.")
     top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
     for above, below, image, value, true, told in zip(top, bottom, x, values, labels, best):
-        above.imshow(image, cmap="gray_r")
+        above.imshow(image, cmap="gray_r", vmin=0, vmax=x.max())
         above.axis("off")
-        verdict = f"highest: {told}" + ("" if told == true else f", but it is {true}")
-        above.set_title(verdict, fontsize=11, color="black" if told == true else _RED)
+        verdict, ink = (f"highest: {told}", "black") if told == true else (f"highest: {told}, but it is {true}", _RED)
+        above.set_title(verdict, fontsize=11, color=ink)
         below.bar(classes, value, color=[_DARK if c == told else _PALE for c in classes],
                   edgecolor=[_RED if c == true != told else "none" for c in classes], linewidth=1.5)
         below.set(xticks=classes, xlabel="class")
-        below.tick_params(labelsize=8)
     bottom[0].set_ylabel("score")
     fig.suptitle(title)
     return fig
@@ -88,11 +87,11 @@ def scores(x,                  # (n, 784): the images
 # %% ../nbs/tools/draw.ipynb #3880a59c
 _DARK, _BLUE, _PALE, _RED = "#440154", "#31688e", "#b8c4ce", "#b2182b"    # apart in grey too
 
-# %% ../nbs/tools/draw.ipynb #f7c4457e
+# %% ../nbs/tools/draw.ipynb #f3ab59ff
 def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them as strings: "@"
-           title: str = "",
+           title: str = "",  # above them
           ):                 # matplotlib figure
-    "Arrays of one or two axes as rectangles with their shapes, in a row, with the signs between them."
+    "Arrays as rectangles with their shapes, in a row, signs between them. ValueError unless of one or two axes."
     from matplotlib.patches import Rectangle
     widths = [_room(part) for part in parts]
     height = max((_sides(part[1])[0] for part in parts if not isinstance(part, str)), default=1)
@@ -125,11 +124,11 @@ def _room(part):
     if isinstance(part, str): return text(part)
     return max(_sides(part[1])[1], text(part[0]), text(str(tuple(part[1]))))
 
-# %% ../nbs/tools/draw.ipynb #8407634e
+# %% ../nbs/tools/draw.ipynb #8082a5d8
 def ladder(seconds: dict[str, float],   # name -> seconds per call; the first is the one to compare with
-           title: str = "",
+           title: str = "",             # above the axes
           ):                            # matplotlib figure
-    "Versions of one function on a logarithmic axis of time, each with its factor over the first."
+    "Versions of one function on a logarithmic axis of time, with factors over the first. ValueError unless positive."
     from foundations.timing import factor
     _positive("ladder", seconds)
     first, *others = seconds
@@ -137,48 +136,49 @@ def ladder(seconds: dict[str, float],   # name -> seconds per call; the first is
     said = ", ".join(f"{name} is {x} as fast as {first}" for name, x in faster.items())
     return _dots(seconds, {first: "1x", **faster}, "seconds per call (logarithmic)", title, f"Times: {said}.")
 
-# %% ../nbs/tools/draw.ipynb #4f4391d4
+# %% ../nbs/tools/draw.ipynb #d7aa55f3
 def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 multiplications and additions a second
           peak: float,                # GFLOP/s that the machine reaches at its best
-          title: str = "",
+          title: str = "",            # above the axes
          ):                           # matplotlib figure
-    "The arithmetic each version does in a second, on a logarithmic axis, beside the peak of the machine."
-    _positive("rates", gflops)
+    "The arithmetic each version does in a second, beside the peak of the machine. ValueError unless positive."
+    _positive("rates", {**gflops, "peak": peak})
     share = {name: f"{v / peak:.0%}" if v > peak / 10 else f"{100 * v / peak:.1g}%" for name, v in gflops.items()}
     said = ", ".join(f"{name} reaches {s}" for name, s in share.items())
     fig = _dots(gflops, share, "GFLOP/s (logarithmic), and share of the peak", title,
-                f"Share of the peak of {peak:.0f} GFLOP/s: {said}.")
+                f"Share of the peak of {peak:.0f} GFLOP/s: {said}.", side=-1)
     [ax] = fig.axes
     ax.axvline(peak, color=_RED, linestyle="--", linewidth=1.5)
     ax.text(peak * 1.15, 0, f"peak: {peak:.0f}", va="center", fontsize=10, color=_RED)
     ax.set_xlim(right=max(peak, *gflops.values()) * 8)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #9ea18c59
+# %% ../nbs/tools/draw.ipynb #5f291166
 def _positive(name, values):
     "Refuse what cannot be drawn on a logarithmic axis."
     if not values or not all(0 < v < np.inf for v in values.values()):
         raise ValueError(f"draw.{name}: expected positive numbers by name, got {values}")
 
 
-def _dots(values, notes, xlabel, title, alt):
-    "A dot for each value on a logarithmic axis, the first on top and dark, each with a note beside it."
+def _dots(values, notes, xlabel, title, alt, side=1):
+    "A dot for each value on a logarithmic axis, the first on top and dark; a note at its right (1) or left (-1)."
     fig = figure(8, 0.42 * len(values) + 1.2, alt)
     ax = fig.subplots()
     ax.scatter(list(values.values()), list(values), s=70, zorder=3, color=[_DARK] + [_BLUE] * (len(values) - 1))
     for i, (name, value) in enumerate(values.items()):
-        ax.annotate(notes[name], (value, i), (9, 0), textcoords="offset points", va="center", fontsize=10,
+        ax.annotate(notes[name], (value, i), (9 * side, 0), textcoords="offset points", va="center",
+                    ha="left" if side > 0 else "right", fontsize=10,
                     bbox=dict(facecolor="white", edgecolor="none", pad=0.8))
     ax.grid(alpha=0.35)
     ax.invert_yaxis()
-    ax.set(xscale="log", xlim=(min(values.values()) / 4, max(values.values()) * 6), xlabel=xlabel, title=title)
+    ax.set(xscale="log", xlim=(min(values.values()) / 6, max(values.values()) * 6), xlabel=xlabel, title=title)
     ax.spines[["top", "right"]].set_visible(False)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #81422e58
+# %% ../nbs/tools/draw.ipynb #ad5ef18c
 def memory_walk(shape: tuple[int, int],      # rows and columns of the matrix
                 walks: dict[str, Sequence],  # what the walk is -> the (row, column) pairs it visits, in order
-                title: str = "",
+                title: str = "",             # above the drawing
                ):                            # matplotlib figure
     "A row-major matrix, and below it its strip of memory once for each walk, with arrows from visit to visit."
     rows, columns = shape
@@ -188,6 +188,8 @@ def memory_walk(shape: tuple[int, int],      # rows and columns of the matrix
     grid, *strips = fig.subplots(1 + len(walks), 1, height_ratios=[0.3 * rows + 0.1] + [1] * len(walks))
     cells = [(i, i // columns, f"{i // columns},{i % columns}") for i in range(rows * columns)]
     for i, row, name in cells: _cell(grid, i % columns, -row, row / rows, name, 7.5)
+    for walk in walks.values():
+        for row, column in walk: _frame(grid, column, -row)
     grid.set(xlim=(-0.1, columns + 0.1), ylim=(-rows + 0.9, 1.1), aspect="equal", anchor="W")
     for ax, (walk, visits) in zip(strips, places.items()):
         for i, row, name in cells: _cell(ax, i, 0, row / rows, name, 5.5)
@@ -198,7 +200,7 @@ def memory_walk(shape: tuple[int, int],      # rows and columns of the matrix
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #c033fd3d
+# %% ../nbs/tools/draw.ipynb #1e323f48
 def _cell(ax, x, y, shade, text, size):
     "One number's place: a unit square, its shade from 0 to 1, light enough for dark text."
     from matplotlib import colormaps
@@ -214,16 +216,22 @@ def _arrows(ax, visits):
         bend = "arc3,rad=-0.28" if there - here > 1 else "arc3,rad=-0.9"
         look = dict(arrowstyle="-|>", color="black", lw=1.2, connectionstyle=bend)
         ax.annotate("", (there + 0.5, 1), (here + 0.5, 1), arrowprops=look)
-    for i in visits: ax.plot([i, i + 1, i + 1, i, i], [0, 0, 1, 1, 0], color="black", linewidth=1.5)
+    for i in visits: _frame(ax, i, 0)
 
-# %% ../nbs/tools/draw.ipynb #05cc2ac1
+
+def _frame(ax, x, y):
+    "A frame around the cell at (x, y)."
+    ax.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="black", linewidth=1.5)
+
+# %% ../nbs/tools/draw.ipynb #49aa9e64
 def curves(x: Sequence,                  # where each curve was measured
            ys: dict[str, Sequence],      # name -> one value for each x
            xlabel: str, ylabel: str,     # with units
-           title: str = "",
+           title: str = "",              # above the axes
            log: str = "",                # axes to make logarithmic: "x", "y" or "xy"
           ):                             # matplotlib figure
-    "Named curves over one axis."
+    "Up to five named curves over one axis. ValueError for more, and for a curve of another length than `x`."
+    if not 0 < len(ys) < 6: raise ValueError(f"draw.curves: expected 1 to 5 curves, got {len(ys)}")
     for name, y in ys.items():
         if len(y) != len(x): raise ValueError(f"draw.curves: {len(x)} places on x, {len(y)} values of {name!r}")
     said = "; ".join(f"{name} goes from {y[0]:.3g} to {y[-1]:.3g}" for name, y in ys.items())

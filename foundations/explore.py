@@ -3,13 +3,15 @@
 # %% auto #0
 __all__ = ['Stepper', 'matmul_stepper']
 
-# %% ../nbs/tools/explore.ipynb #08d7d746
+# %% ../nbs/tools/explore.ipynb #26e0357d
 import html
 from collections.abc import Sequence
 
-# %% ../nbs/tools/explore.ipynb #5e07326d
+from .matmul import matmul_lists
+
+# %% ../nbs/tools/explore.ipynb #351a6167
 class Stepper:
-    "Frames of HTML under a slider; shows itself in a notebook."
+    "Frames of HTML under a slider; shows itself in a notebook. ValueError without a frame."
 
     def __init__(self,
                  frames: Sequence[str],   # each frame's HTML
@@ -40,30 +42,22 @@ def _button(name, by):
             f"r.value=+r.value+({by});r.dispatchEvent(new Event('input'))")
     return f'<button type="button" onclick="{move}" style="margin:0 6px;padding:1px 8px">{name}</button>'
 
-# %% ../nbs/tools/explore.ipynb #85881582
+# %% ../nbs/tools/explore.ipynb #8dc3f810
 def matmul_stepper(a: Sequence,   # (n, p) small numbers, nested lists or an array
                    b: Sequence,   # (p, m)
                   ) -> Stepper:   # one frame for each of the n*m*p multiplications
-    "Walk through `i, j, k`: the row, the column and the cell light up."
+    "Walk through `i, j, k`: the row, the column and the cell light up. ValueError where there is no product to show."
     a, b = [list(row) for row in a], [list(row) for row in b]
-    (n, p), (inner, m) = _size("a", a), _size("b", b)
-    if p != inner: raise ValueError(f"matmul_stepper: a is {n, p} and b is {inner, m}: the inner sizes differ")
-    c, frames = [[""] * m for _ in a], []
-    for i in range(n):
-        for j in range(m):
-            for k in range(p):
+    matmul_lists(a, b)                     # refuses what has no product
+    if not a or not b or not b[0]: raise ValueError("matmul_stepper: an empty matrix has no step to show")
+    c, frames = [[""] * len(b[0]) for _ in a], []
+    for i in range(len(a)):
+        for j in range(len(b[0])):
+            for k in range(len(b)):
                 before = c[i][j] or 0
                 c[i][j] = before + a[i][k] * b[k][j]
                 frames.append(_frame(a, b, c, i, j, k, before))
     return Stepper(frames, "i, j, k")
-
-
-def _size(name, rows):
-    "Rows and columns; refuses an empty matrix, which has no step to show, and rows of different lengths."
-    lengths = [len(row) for row in rows]
-    if not lengths or not lengths[0] or len(set(lengths)) > 1:
-        raise ValueError(f"matmul_stepper: {name} has rows of lengths {lengths}; expected a matrix with numbers in it")
-    return len(rows), lengths[0]
 
 # %% ../nbs/tools/explore.ipynb #8b1c69a3
 _LINE, _NOW, _SUM = "#cfe3f1", "#fde725", "#7ad151"

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['matmul_lists', 'check_matmul', 'zeros_for', 'matmul_loops', 'matmul_rowcol', 'matmul_broadcast', 'matmul_einsum',
-           'compiled', 'loops_ijk', 'loops_ikj', 'add_products', 'matmul_compiled', 'matmul']
+           'compiled', 'loops_ijk', 'loops_ikj', 'matmul_compiled', 'matmul']
 
 # %% ../nbs/01_matmul.ipynb #c3869092
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def zeros_for(a,  # (n, p)
     "The place where a product of `a` and `b` is collected."
     return array_namespace(a).zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
 
-# %% ../nbs/01_matmul.ipynb #914104ae
+# %% ../nbs/01_matmul.ipynb #8f02f082
 def matmul_loops(a,  # (n, p)
                  b,  # (p, m)
                 ):   # (n, m)
@@ -91,7 +91,7 @@ def matmul_loops(a,  # (n, p)
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             for k in range(a.shape[1]):
-                # c[i][j] += a[i][k] * b[k][j]
+                # with lists: c[i][j] += a[i][k] * b[k][j]
                 c[i, j] += a[i, k] * b[k, j]
     return c
 
@@ -140,25 +140,31 @@ def compiled(f,          # a plain function on arrays
         raise ImportError("compiled: numba is missing; pip install 'foundations[fast]'") from None
     return njit(f, fastmath=set(fastmath))
 
-# %% ../nbs/01_matmul.ipynb #1069001d
+# %% ../nbs/01_matmul.ipynb #33334f46
 def loops_ijk(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
-    "c += a @ b, a cell of `c` at a time: `k` walks down a column of `b`."
+    """c += a @ b, a cell of `c` at a time: `k` walks down a column of `b`.
+
+    Sizes are not checked: compiled, wrong ones read foreign memory.
+    """
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             for k in range(a.shape[1]):
                 c[i, j] += a[i, k] * b[k, j]
 
-# %% ../nbs/01_matmul.ipynb #a1e11b8f
+# %% ../nbs/01_matmul.ipynb #48b77251
 def loops_ikj(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
-    "c += a @ b, a row of `b` at a time: `j` walks along a row of `b` and a row of `c`."
+    """c += a @ b, a row of `b` at a time: `j` walks along a row of `b` and a row of `c`.
+
+    Sizes are not checked: compiled, wrong ones read foreign memory.
+    """
     for i in range(a.shape[0]):
         # for j in range(b.shape[1]):
         for k in range(a.shape[1]):
             for j in range(b.shape[1]):
                 c[i, j] += a[i, k] * b[k, j]
 
-# %% ../nbs/01_matmul.ipynb #729c363f
-def add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multiple of 4, m of 3
+# %% ../nbs/01_matmul.ipynb #ef8fa45e
+def _add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multiple of 4, m of 3
     "c += a @ bt.T, a block of 4 by 3 cells at a time."
     zero = c.dtype.type(0)
     for i in range(0, a.shape[0], 4):
@@ -176,18 +182,20 @@ def add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multipl
             c[i+2, j] += c20; c[i+2, j+1] += c21; c[i+2, j+2] += c22
             c[i+3, j] += c30; c[i+3, j+1] += c31; c[i+3, j+2] += c32
 
-# %% ../nbs/01_matmul.ipynb #f48e44eb
+# %% ../nbs/01_matmul.ipynb #4ce1fe5e
 def matmul_compiled(a: np.ndarray,          # (n, p)
                     b: np.ndarray,          # (p, m)
-                    rows: int = 48,         # rows of `a` in a tile, a multiple of 4
-                    depth: int = 512,       # how much of the inner size in a tile
                    ) -> np.ndarray:         # (n, m)
-    "Matrix product by compiled loops over tiles. NumPy arrays only; float16 is computed in float32."
+    """Matrix product by compiled loops over tiles. NumPy arrays only; float16 is computed in float32.
+
+    Raises what `check_matmul` does, TypeError for torch tensors, ImportError where numba is missing.
+    """
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)): raise TypeError(
         f"matmul_compiled: NumPy arrays only, got {type(a).__name__} and {type(b).__name__}")
     a, b = check_matmul("matmul_compiled", a, b)
     (n, p), m, dtype = a.shape, b.shape[1], np.promote_types(a.dtype, np.float32)
-    add = compiled(add_products, "contract", "reassoc")    # a * b + c in one step; sums in any order
+    rows, depth = 48, 512                                  # of a tile; rows a multiple of 4
+    add = compiled(_add_products, "contract", "reassoc")   # a * b + c in one step; sums in any order
     c = np.zeros((n + -n % 4, m + -m % 3), dtype)          # rounded up to whole blocks
     for k in range(0, p, depth):
         d = min(depth, p - k)

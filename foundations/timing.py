@@ -8,7 +8,7 @@ import time, timeit
 from collections.abc import Callable
 from statistics import median
 
-# %% ../nbs/tools/timing.ipynb #d1dc837a
+# %% ../nbs/tools/timing.ipynb #5a80d7f8
 def _timer(f: Callable, args: tuple, budget: float) -> tuple[timeit.Timer, int, float]:
     "A timer of `f(*args)`, warmed up; how many calls fill about `budget` seconds; and what one call took."
     timer = timeit.Timer(lambda: f(*args))
@@ -25,6 +25,7 @@ def seconds(f: Callable,            # what to time
             repeats: int = 3,       # tries; the fastest counts
            ) -> float:              # seconds per call
     "The time of one call of `f(*args)`, after a warm-up: the fastest of several tries (of one, where a call is long)."
+    if repeats < 1: raise ValueError(f"seconds: repeats is {repeats}; expected at least 1")
     return _fastest(*_timer(f, args, budget), repeats)
 
 
@@ -32,13 +33,14 @@ def _fastest(timer: timeit.Timer, number: int, once: float, repeats: int = 3) ->
     "Seconds per call: the fastest of `repeats` tries, or the one try that we have when a call is long."
     return once if number == 1 else min(timer.repeat(repeats, number)) / number
 
-# %% ../nbs/tools/timing.ipynb #96077316
+# %% ../nbs/tools/timing.ipynb #e922ddbe
 def race(contestants: dict[str, tuple],   # name -> (function, its arguments ...)
          rounds: int = 5,                 # how often each of them runs
          budget: float = 0.1,             # seconds to fill with calls, each time
          pause: float = 0.02,             # seconds of quiet before each: threads of other libraries still spin
         ) -> dict[str, list[float]]:      # name -> seconds per call, one for each round
-    "Time several calls in turns, A B C A B C, so that a change in the machine strikes them all."
+    "Time several calls in turns, A B C A B C, so that a change in the machine touches all. ValueError without any."
+    if not contestants or rounds < 1: raise ValueError(f"race: {len(contestants)} contestants in {rounds} rounds; nothing to time")
     return _turns({name: _timer(f, args, budget) for name, (f, *args) in contestants.items()}, rounds, pause)
 
 
@@ -51,48 +53,42 @@ def _turns(timers: dict, rounds: int, pause: float = 0.02) -> dict[str, list[flo
             times[name].append(timer.timeit(number) / number)
     return times
 
-
+# %% ../nbs/tools/timing.ipynb #db763f78
 def speedups(times: dict[str, list[float]],   # what `race` returns
              base: str,                       # the contestant to compare with
             ) -> dict[str, float]:            # name -> how many times faster than `base`
     "How many times faster than `base` each contestant is: the median of the ratios within each round."
     return {name: median(b / t for b, t in zip(times[base], ts)) for name, ts in times.items()}
 
-# %% ../nbs/tools/timing.ipynb #d5b98cdb
+# %% ../nbs/tools/timing.ipynb #38fc831a
 class Ladder:
     "Versions of one function, each timed and compared with the first."
-
     def __init__(self):
-        self.timers: dict[str, tuple] = {}         # name -> its timer, warmed up
-        self.seconds: dict[str, float] = {}        # name -> seconds per call
+        self.timers, self.seconds = {}, {}   # name -> its timer, warmed up; name -> seconds per call
 
     def add(self,
-            f: Callable,             # the new version
-            *args,                   # what to call it with
-            name: str | None = None, # what to call it in tables and figures; its own name when omitted
-           ) -> str:                 # such as "matmul_einsum: 97x matmul_loops"
-        "Time `f(*args)` and say how many times faster than the first rung it is."
-        name = name or f.__name__
+            f: Callable,  # the new version
+            *args,        # what to call it with
+           ) -> str:      # such as "matmul_einsum: 97x matmul_loops"
+        "Time `f(*args)`, and say how many times as fast as the first rung it is."
+        name = f.__name__
         self.timers[name] = _timer(f, args, 0.1)
         self.seconds[name] = _fastest(*self.timers[name])
         first = next(iter(self.timers))
-        if name == first: return f"{name}: the first rung"
-        return f"{name}: {factor(self.seconds[first] / self.seconds[name])} {first}"
+        ratio = factor(self.seconds[first] / self.seconds[name])
+        return f"{name}: the first rung" if name == first else f"{name}: {ratio} {first}"
 
-    def race(self,
-             rounds: int = 3,        # how often each rung runs
-            ) -> dict[str, float]:   # name -> how many times faster than the first rung
-        "Time all rungs again, in turns; keeps the median seconds and returns the factors."
+    def race(self, rounds: int = 3, # how often each rung runs
+            ) -> dict[str, float]:  # name -> how many times as fast as the first rung
+        "Time all rungs again, in turns; keeps the median seconds, returns the factors. ValueError without a rung."
         if not self.timers: raise ValueError("Ladder.race: no rung yet; add one first")
         times = _turns(self.timers, rounds)
         self.seconds = {name: median(ts) for name, ts in times.items()}
         return speedups(times, next(iter(self.timers)))
 
-# %% ../nbs/tools/timing.ipynb #f5695476
+# %% ../nbs/tools/timing.ipynb #7d9f11fb
 def factor(x: float,   # a ratio
-          ) -> str:    # "0.4x", "2.5x", "97x", "18,000x"
-    "A ratio in words: two significant digits, as many as a noisy machine can honestly give."
+          ) -> str:    # "0.38x", "2.5x", "97x", "18,000x"
+    "A ratio in words: two digits, as many as a noisy machine can honestly give. ValueError unless it is positive."
     if not 0 < x < float("inf"): raise ValueError(f"factor: expected a positive number, got {x}")
-    digits = f"{x:.1e}"
-    rounded = float(digits)
-    return f"{rounded:,.1f}x" if rounded < 10 else f"{rounded:,.0f}x"
+    return f"{float(f'{x:.2g}'):,.10g}x"
