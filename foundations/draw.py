@@ -136,14 +136,14 @@ def ladder(seconds: dict[str, float],   # name -> seconds per call; the first is
     said = ", ".join(f"{name} is {x} as fast as {first}" for name, x in faster.items())
     return _dots(seconds, {first: "1x", **faster}, "seconds per call (logarithmic)", title, f"Times: {said}.")
 
-# %% ../nbs/tools/draw.ipynb #d7aa55f3
+# %% ../nbs/tools/draw.ipynb #3f7f9326
 def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 multiplications and additions a second
           peak: float,                # GFLOP/s that the machine reaches at its best
           title: str = "",            # above the axes
          ):                           # matplotlib figure
     "The arithmetic each version does in a second, beside the peak of the machine. ValueError unless positive."
     _positive("rates", {**gflops, "peak": peak})
-    share = {name: f"{v / peak:.0%}" if v > peak / 10 else f"{100 * v / peak:.1g}%" for name, v in gflops.items()}
+    share = {name: f"{float(f'{100 * v / peak:.2g}'):g}%" for name, v in gflops.items()}
     said = ", ".join(f"{name} reaches {s}" for name, s in share.items())
     fig = _dots(gflops, share, "GFLOP/s (logarithmic), and share of the peak", title,
                 f"Share of the peak of {peak:.0f} GFLOP/s: {said}.", side=-1)

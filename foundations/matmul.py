@@ -4,12 +4,12 @@
 __all__ = ['matmul_lists', 'check_matmul', 'zeros_for', 'matmul_loops', 'matmul_rowcol', 'matmul_broadcast', 'matmul_einsum',
            'compiled', 'loops_ijk', 'loops_ikj', 'matmul_compiled', 'matmul']
 
-# %% ../nbs/01_matmul.ipynb #c3869092
+# %% ../nbs/01_matmul.ipynb #951dcbf5
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 # %% ../nbs/01_matmul.ipynb #48777d84
 def matmul_lists(a: Sequence[Sequence[float]],  # n rows of p numbers
@@ -41,7 +41,7 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #6eca8c38
+# %% ../nbs/01_matmul.ipynb #e29cced2
 def check_matmul(name: str,  # the function that asks; stands in the message
                  a, b,       # two arrays of one library
                 ) -> tuple:  # a and b, of one floating-point dtype
@@ -55,16 +55,18 @@ def check_matmul(name: str,  # the function that asks; stands in the message
     try: xp = array_namespace(a, b)
     except TypeError: raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, "
                                       f"got {type(a).__name__} and {type(b).__name__}") from None
-    shapes = f"a is {tuple(a.shape)} and b is {tuple(b.shape)}"
-    if a.ndim != 2 or b.ndim != 2: raise ValueError(f"{name}: {shapes}: expected two matrices")
-    inner, other = a.shape[1], b.shape[0]
-    if inner != other: raise ValueError(f"{name}: {shapes}: the inner sizes {inner} and {other} differ")
-    if device(a) != device(b):
-        raise ValueError(f"{name}: a is on {device(a)} and b on {device(b)}; move one of them")
+    shapes = tuple(a.shape), tuple(b.shape)
+    if not len(shapes[0]) == len(shapes[1]) == 2:
+        raise ValueError("{}: a is {} and b is {}: expected two matrices".format(name, *shapes))
+    (_, inner), (other, _) = shapes
+    if inner != other: raise ValueError(
+        "{}: a is {} and b is {}: the inner sizes {} and {} differ".format(name, *shapes, inner, other))
+    if a.device != b.device:
+        raise ValueError(f"{name}: a is on {a.device} and b on {b.device}; move one of them")
     dtype = _product_dtype(name, xp, a.dtype, b.dtype)
     return tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in (a, b))
 
-# %% ../nbs/01_matmul.ipynb #4d1808b3
+# %% ../nbs/01_matmul.ipynb #1696080d
 @cache
 def _product_dtype(name, xp, *dtypes):
     "The floating-point dtype in which to multiply matrices of these dtypes."
@@ -79,7 +81,7 @@ def zeros_for(a,  # (n, p)
               b,  # (p, m)
              ):   # (n, m) zeros, of the library, dtype and device of `a`
     "The place where a product of `a` and `b` is collected."
-    return array_namespace(a).zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
+    return array_namespace(a).zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=a.device)
 
 # %% ../nbs/01_matmul.ipynb #8f02f082
 def matmul_loops(a,  # (n, p)
