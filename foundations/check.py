@@ -85,13 +85,14 @@ def test_near(a: ArrayLike, # what was computed: a number, NumPy array or torch 
 
 test_near.__test__ = False   # pytest would take the name for a test
 
-# %% ../nbs/tools/check.ipynb #8b2a9fc2
+# %% ../nbs/tools/check.ipynb #a93747e2
 def _worst(a, b, off, room, bad):
     "Where `a` and `b` are farthest outside what is allowed, and the largest difference of all."
     i = _index(np.where(bad, off - room, -np.inf).argmax(), a.shape)
+    apart = abs(a[i].item() - b[i].item())      # of Python's integers, where they are integers: exact
     count = f" at {bad.sum()} of {a.size} places, worst at index {i}" if a.shape else ""
-    return (f"{count}: a is {a[i]!s}, b is {b[i]!s}, {off[i]:.3g} apart where {room[i]:.3g} is allowed; "
-            f"the largest difference is {off.max():.3g}")
+    return (f"{count}: a is {a[i]!s}, b is {b[i]!s}, {apart:.3g} apart where {room[i]:.3g} is allowed; "
+            f"the largest difference is {max(apart, off.max()):.3g}")
 
 # %% ../nbs/tools/check.ipynb #a3b07e43
 def test_near_zero(a: ArrayLike, # what should be 0 everywhere: a number, NumPy array or torch tensor of any shape

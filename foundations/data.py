@@ -191,14 +191,16 @@ def mnist(size: str = "small", # "small": 10,000 and 2,000 images, from the pack
     x, y = _as_arrays(images, labels)
     return x[:50_000], y[:50_000], x[50_000:], y[50_000:]
 
-# %% ../nbs/tools/data.ipynb #5c7dd980
+# %% ../nbs/tools/data.ipynb #9b64de99
 def normalize(x, # array or tensor of any shape, of a float dtype
               mean: float, # subtracted: one number, in the units of `x`
               std: float, # divided by: one number above 0, in the units of `x`
              ): # (x - mean) / std, of the shape, dtype and device of `x`
     "Shift and scale `x`. TypeError unless it holds floats, ValueError unless `mean` and `std` are finite and `std` above 0."
     mean, std = float(mean), float(std)      # Python floats leave the dtype of x as it is
-    if not array_namespace(x).isdtype(x.dtype, "real floating"):
+    try: xp = array_namespace(x)
+    except TypeError: raise TypeError(f"normalize: expected an array or a tensor, got {type(x).__name__}") from None
+    if not xp.isdtype(x.dtype, "real floating"):
         raise TypeError(f"normalize: x holds {x.dtype}, not floats. Divide bytes by 255 first, as mnist() does")
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
         raise ValueError(f"normalize: mean must be finite, and std finite and above 0, not {mean} and {std}")

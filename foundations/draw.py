@@ -28,7 +28,7 @@ def figure(width: float,   # inches
     fig._repr_mimebundle_ = bundle
     return fig
 
-# %% ../nbs/tools/draw.ipynb #a6264bf5
+# %% ../nbs/tools/draw.ipynb #fecd7ba0
 def digits(x,                        # (n, 784) or (n, 28, 28), numbers
            labels: Sequence = None,  # n titles, or none
            title: str = "",          # above all of them
@@ -42,7 +42,7 @@ def digits(x,                        # (n, 784) or (n, 28, 28), numbers
     fig = figure(max(0.85 * columns, 3), rows + 0.35 * bool(title), alt)
     axes = fig.subplots(rows, columns, squeeze=False).flat
     for ax, image, name in zip(axes, x, names):
-        ax.imshow(image, cmap="gray_r", vmin=0, vmax=x.max())
+        ax.imshow(image, cmap="gray_r", vmin=x.min(), vmax=x.max())
         ax.set_title(name, fontsize=11)
     for ax in fig.axes: ax.axis("off")
     fig.suptitle(title)
@@ -58,7 +58,7 @@ def _images(name, x, labels):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
     return x.reshape(-1, 28, 28)
 
-# %% ../nbs/tools/draw.ipynb #81285e76
+# %% ../nbs/tools/draw.ipynb #f8827e92
 def scores(x,                  # (n, 784): the images
            values,             # (n, c): one score for each class
            labels: Sequence,   # n true classes
@@ -73,7 +73,7 @@ def scores(x,                  # (n, 784): the images
     fig = figure(1.9 * len(x), 3.3, f"Handwritten digits and their scores: {said}.")
     top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
     for above, below, image, value, true, told in zip(top, bottom, x, values, labels, best):
-        above.imshow(image, cmap="gray_r", vmin=0, vmax=x.max())
+        above.imshow(image, cmap="gray_r", vmin=x.min(), vmax=x.max())
         above.axis("off")
         verdict, ink = (f"highest: {told}", "black") if told == true else (f"highest: {told}, but it is {true}", _RED)
         above.set_title(verdict, fontsize=11, color=ink)

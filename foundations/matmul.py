@@ -41,7 +41,7 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #e29cced2
+# %% ../nbs/01_matmul.ipynb #69491ece
 def check_matmul(name: str,  # the function that asks; stands in the message
                  a, b,       # two arrays of one library
                 ) -> tuple:  # a and b, of one floating-point dtype
@@ -49,13 +49,13 @@ def check_matmul(name: str,  # the function that asks; stands in the message
 
     Two floating-point dtypes become the wider one. Integers and booleans, which would wrap around at
     the end of their range, become the other's floating-point dtype, or float64 when both are integers.
-    Raises TypeError for different libraries and for other dtypes; ValueError for arrays that are not
-    2-D, inner sizes that differ, and different devices.
+    Raises TypeError for different libraries, masked arrays and other dtypes; ValueError for arrays
+    that are not 2-D, inner sizes that differ, and different devices.
     """
-    try: xp = array_namespace(a, b)
-    except TypeError: raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, "
-                                      f"got {type(a).__name__} and {type(b).__name__}") from None
-    shapes = tuple(a.shape), tuple(b.shape)
+    try: xp, shapes = array_namespace(a, b), (tuple(a.shape), tuple(b.shape))
+    except (TypeError, AttributeError):
+        raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, "
+                        f"got {type(a).__name__} and {type(b).__name__}") from None
     if not len(shapes[0]) == len(shapes[1]) == 2:
         raise ValueError("{}: a is {} and b is {}: expected two matrices".format(name, *shapes))
     (_, inner), (other, _) = shapes
@@ -63,13 +63,16 @@ def check_matmul(name: str,  # the function that asks; stands in the message
         "{}: a is {} and b is {}: the inner sizes {} and {} differ".format(name, *shapes, inner, other))
     if a.device != b.device:
         raise ValueError(f"{name}: a is on {a.device} and b on {b.device}; move one of them")
-    dtype = _product_dtype(name, xp, a.dtype, b.dtype)
+    dtype = _product_dtype(name, xp, (type(a), type(b)), (a.dtype, b.dtype))
     return tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in (a, b))
 
-# %% ../nbs/01_matmul.ipynb #1696080d
+# %% ../nbs/01_matmul.ipynb #7edc7e91
 @cache
-def _product_dtype(name, xp, *dtypes):
-    "The floating-point dtype in which to multiply matrices of these dtypes."
+def _product_dtype(name, xp, kinds, dtypes):
+    "The floating-point dtype in which to multiply matrices of these classes and dtypes."
+    for kind in kinds:                   # a mask would be ignored, and np.matrix has another `*`
+        if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
+            raise TypeError(f"{name}: expected a plain array, got {kind.__name__}; use np.asarray")
     floats = [d for d in dtypes if xp.isdtype(d, "real floating")]
     for d in dtypes:
         if d not in floats and not xp.isdtype(d, ("integral", "bool")):
@@ -184,7 +187,7 @@ def _add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multip
             c[i+2, j] += c20; c[i+2, j+1] += c21; c[i+2, j+2] += c22
             c[i+3, j] += c30; c[i+3, j+1] += c31; c[i+3, j+2] += c32
 
-# %% ../nbs/01_matmul.ipynb #4ce1fe5e
+# %% ../nbs/01_matmul.ipynb #f2616dfb
 def matmul_compiled(a: np.ndarray,          # (n, p)
                     b: np.ndarray,          # (p, m)
                    ) -> np.ndarray:         # (n, m)
@@ -196,6 +199,7 @@ def matmul_compiled(a: np.ndarray,          # (n, p)
         f"matmul_compiled: NumPy arrays only, got {type(a).__name__} and {type(b).__name__}")
     a, b = check_matmul("matmul_compiled", a, b)
     (n, p), m, dtype = a.shape, b.shape[1], np.promote_types(a.dtype, np.float32)
+    if dtype.itemsize > 8: raise TypeError(f"matmul_compiled: at most float64, got {dtype}")
     rows, depth = 48, 512                                  # of a tile; rows a multiple of 4
     add = compiled(_add_products, "contract", "reassoc")   # a * b + c in one step; sums in any order
     c = np.zeros((n + -n % 4, m + -m % 3), dtype)          # rounded up to whole blocks
