@@ -3,16 +3,17 @@ PY ?= python3
 V := .venv/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifeq ($(UV_FIND_LINKS),)        # PyTorch without the gigabytes of CUDA; UV_TORCH_BACKEND=auto for a GPU
-export UV_TORCH_BACKEND ?= cpu
+UV_TORCH_BACKEND ?= cpu
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) -c constraints.txt -e '.[dev]'
+INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt -e '.[dev]'
 
 help:            ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: .venv/.ok   ## open JupyterLab on the first chapter; ARGS=--no-browser for a server
-	$(V)/python -m jupyterlab nbs/01_matmul.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	$(V)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/01_matmul.ipynb \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/.ok  ## check that export, outputs and README are in sync; run every notebook and tests/
 	$(V)/python scripts/test.py
@@ -38,7 +39,7 @@ lock: .venv/.ok  ## renew constraints.txt: the newest versions that work togethe
 	@echo "Setting up .venv (once; a few minutes on a slow line) ..."
 	@$(PY) -m venv .venv
 	@$(V)/python -m pip install -q $(if $(PIP_NO_INDEX),,--upgrade) uv
-	@$(INSTALL) || { [ -n "$$UV_TORCH_BACKEND" ] && echo "Once more, with PyTorch's default build ..." && env -u UV_TORCH_BACKEND $(INSTALL); }
+	@$(INSTALL) || { echo "Not installed; run it again. If PyTorch's CPU index is out of reach: make ... UV_TORCH_BACKEND= (larger)"; exit 1; }
 	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 

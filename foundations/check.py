@@ -167,7 +167,7 @@ def _only(u, i):
     v.flat[i] = u.flat[i]
     return v
 
-# %% ../nbs/tools/check.ipynb #d36ca6f9
+# %% ../nbs/tools/check.ipynb #8cef784d
 def numerical_grad(f: Callable, # takes the arguments, gives one float
                    *args: ArrayLike, # numbers, NumPy arrays or torch tensors; copied to float64, yours are not touched
                    step: float = _STEP, # step for elements up to 1 in size, in proportion beyond
@@ -177,7 +177,8 @@ def numerical_grad(f: Callable, # takes the arguments, gives one float
         raise ValueError(f"numerical_grad: step is {step!r}; expected a number above 0")
     args = tuple(_float64(x, f"numerical_grad: argument {k}") for k, x in enumerate(args))
     f = _guarded(f, "numerical_grad")
-    if (shape := f(*args).shape): raise ValueError(f"numerical_grad: f gives shape {shape}; expected one number, shape ()")
+    if (value := f(*args)).shape: raise ValueError(f"numerical_grad: f gives shape {value.shape}; expected one number, shape ()")
+    _need_finite(value, "numerical_grad: the value of f", ValueError)
     return tuple(_one_by_one(f, args, k, step) for k in range(len(args)))
 
 def _one_by_one(f, args, k, step):
@@ -185,6 +186,7 @@ def _one_by_one(f, args, k, step):
     if (steps := _steps(args[k])) is None: return None
     g = np.zeros(steps.shape)
     for i in range(g.size): g.flat[i] = _along(f, args, k, _only(steps, i), step) / steps.flat[i]
+    _need_finite(g, f"numerical_grad: the slope for argument {k}", ValueError)
     return _like(g, args[k])
 
 # %% ../nbs/tools/check.ipynb #4d655453

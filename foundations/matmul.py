@@ -134,7 +134,7 @@ def matmul_einsum(a,  # (n, p)
     # for i in range(a.shape[0]): c[i] = (a[i][:, None] * b).sum(0)
     return array_namespace(a).einsum("ik,kj->ij", a, b)
 
-# %% ../nbs/01_matmul.ipynb #75f6129a
+# %% ../nbs/01_matmul.ipynb #4adf0c07
 @cache
 def compiled(f,          # a plain function on arrays
              *fastmath,  # liberties it may take with rounding: "contract", "reassoc"
@@ -142,25 +142,25 @@ def compiled(f,          # a plain function on arrays
     "Compile `f` with numba. Raises ImportError, with what to install, when there is no numba."
     try: from numba import njit
     except ImportError:
-        raise ImportError("compiled: numba is missing; pip install 'foundations[fast]'") from None
+        raise ImportError("compiled: numba is missing; pip install numba") from None
     return njit(f, fastmath=set(fastmath))
 
-# %% ../nbs/01_matmul.ipynb #33334f46
+# %% ../nbs/01_matmul.ipynb #976f052b
 def loops_ijk(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
     """c += a @ b, a cell of `c` at a time: `k` walks down a column of `b`.
 
-    Sizes are not checked: compiled, wrong ones read foreign memory.
+    Sizes are not checked: compiled, wrong ones read and write foreign memory.
     """
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             for k in range(a.shape[1]):
                 c[i, j] += a[i, k] * b[k, j]
 
-# %% ../nbs/01_matmul.ipynb #48b77251
+# %% ../nbs/01_matmul.ipynb #83c87ba3
 def loops_ikj(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
     """c += a @ b, a row of `b` at a time: `j` walks along a row of `b` and a row of `c`.
 
-    Sizes are not checked: compiled, wrong ones read foreign memory.
+    Sizes are not checked: compiled, wrong ones read and write foreign memory.
     """
     for i in range(a.shape[0]):
         # for j in range(b.shape[1]):

@@ -4,18 +4,19 @@
 2. nbdev_test runs every notebook from top to bottom.
 3. pytest runs tests/.
 """
-import re, shutil, subprocess, sys, tempfile
+import os, re, shutil, subprocess, sys, tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOK_SECONDS = 1200                              # nbdev_test has no time limit of its own
+ONE_CORE = {f"{name}_THREADS": "1" for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM")}   # each worker has one
 
 
 def notebooks(root):
-    "All notebooks under `root`/nbs, without Jupyter's checkpoints."
-    return sorted(p for p in (root / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    "All notebooks under `root`/nbs that nbdev looks at: not those whose name, or folder's name, begins with _ or a dot."
+    return sorted(p for p in (root / "nbs").rglob("*.ipynb") if not any(part[0] in "_." for part in p.relative_to(root).parts))
 
 
 def differing(files, ours, theirs):
@@ -31,7 +32,9 @@ def check_sync():
         copy.mkdir()
         for name in ("settings.ini", "pyproject.toml"): shutil.copy(ROOT / name, copy)
         shutil.copytree(ROOT / "nbs", copy / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-        for command in ("nbdev_export", "nbdev_clean"): subprocess.run([BIN / command], cwd=copy, check=True)
+        for command in ("nbdev_export", "nbdev_clean"):
+            done = subprocess.run([BIN / command], cwd=copy, stderr=subprocess.PIPE, text=True)
+            if done.returncode: yield command, [done.stderr]
         modules = {p.relative_to(root) for root in (ROOT, copy) for p in (root / "foundations").rglob("*.py")}
         pages = [p.relative_to(ROOT) for p in notebooks(ROOT)]
         yield "the package is what the notebooks export (nbdev_export)", differing(sorted(modules), ROOT, copy)
@@ -44,12 +47,13 @@ def run_notebooks():
     "Run every notebook under nbdev_test; yields a name and whether it passed."
     pages = notebooks(ROOT)
     try:
-        done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=NOTEBOOK_SECONDS)
+        done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=NOTEBOOK_SECONDS,
+                              env=os.environ | ONE_CORE)
         errors, code = done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
         errors, code = f"{(late.stderr or b'').decode()}\nnbdev_test: stopped after {NOTEBOOK_SECONDS} s", 1
     sys.stderr.write(errors)
-    listed = set(re.findall(r"^\t(\S+\.ipynb)$", errors.partition("On The Following Notebooks:")[2], re.M))
+    listed = set(re.findall(r"^\t(.+\.ipynb)$", errors.partition("On The Following Notebooks:")[2], re.M))
     for page in pages: yield str(page.relative_to(ROOT)), not code or bool(listed) and page.name not in listed
 
 

@@ -2,7 +2,7 @@
 
 Needs Chromium: one on the PATH, the one that the variable CHROMIUM names, or playwright's own (`playwright install chromium`).
 """
-import os, re, secrets, shutil, socket, subprocess, sys, time, urllib.request
+import os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def status(url, seconds=60):
+    "The HTTP status of `url`, once something listens there; None when nothing does for a minute."
+    for _ in range(2 * seconds):
+        try: return urllib.request.urlopen(url, timeout=30).status
+        except urllib.error.HTTPError as error: return error.code
+        except OSError: time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     "A JupyterLab on loopback over a copy of nbs/, with settings of its own; its address as a function of a path."
@@ -39,10 +47,7 @@ def lab(tmp_path_factory):
                                f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
-            try: urllib.request.urlopen(f"{url}/api?token={token}", timeout=1); break
-            except OSError: time.sleep(0.5)
-        else: pytest.fail(log.read_text())
+        assert status(f"{url}/api?token={token}") == 200, log.read_text()
         yield lambda path: f"{url}/lab/tree/{path}?token={token}&reset"
     finally:
         server.terminate()
@@ -56,6 +61,21 @@ def browser():
         except Error as error: pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+@pytest.mark.skipif(not shutil.which("make") or Path(sys.prefix) != NBS.parent / ".venv", reason="not set up by make")
+def test_make_lab_serves_the_first_chapter():
+    "The address that `make lab` prints leads to chapter 1, and the notebook is there."
+    port, token = free_port(), secrets.token_hex(16)
+    server = subprocess.Popen(["make", "lab", f"ARGS=--no-browser --ip=127.0.0.1 --port={port} --IdentityProvider.token={token}"], cwd=NBS.parent,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        printed = next(line for line in server.stdout if "/lab" in line and "token=" in line)
+        assert f"127.0.0.1:{port}/lab/tree/nbs/01_matmul.ipynb" in printed
+        assert status(f"http://127.0.0.1:{port}/api/contents/nbs/01_matmul.ipynb?content=0&token={token}") == 200
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
 
 
 def run_all(page, url):
