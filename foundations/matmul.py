@@ -41,18 +41,20 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #69491ece
+# %% ../nbs/01_matmul.ipynb #73845744
 def check_matmul(name: str,  # the function that asks; stands in the message
                  a, b,       # two arrays of one library
                 ) -> tuple:  # a and b, of one floating-point dtype
     """Refuse `a` and `b` when they have no matrix product; else give them one floating-point dtype.
 
-    Two floating-point dtypes become the wider one. Integers and booleans, which would wrap around at
-    the end of their range, become the other's floating-point dtype, or float64 when both are integers.
-    Raises TypeError for different libraries, masked arrays and other dtypes; ValueError for arrays
-    that are not 2-D, inner sizes that differ, and different devices.
+    Two floating-point dtypes become the wider one; integers and booleans, which would wrap around, take
+    the other's dtype, or float64 when both are integers. Raises TypeError for different libraries, masked
+    arrays and other dtypes; ValueError unless both are 2-D, of one inner size, and on one device.
     """
-    try: xp, shapes = array_namespace(a, b), (tuple(a.shape), tuple(b.shape))
+    kinds = type(a), type(b)
+    try:
+        xp = _libraries.get(kinds) or _libraries.setdefault(kinds, array_namespace(a, b))
+        shapes = tuple(a.shape), tuple(b.shape)
     except (TypeError, AttributeError):
         raise TypeError(f"{name}: expected two NumPy arrays or two torch tensors, "
                         f"got {type(a).__name__} and {type(b).__name__}") from None
@@ -63,10 +65,13 @@ def check_matmul(name: str,  # the function that asks; stands in the message
         "{}: a is {} and b is {}: the inner sizes {} and {} differ".format(name, *shapes, inner, other))
     if a.device != b.device:
         raise ValueError(f"{name}: a is on {a.device} and b on {b.device}; move one of them")
-    dtype = _product_dtype(name, xp, (type(a), type(b)), (a.dtype, b.dtype))
+    dtype = _product_dtype(name, xp, kinds, (a.dtype, b.dtype))
     return tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in (a, b))
 
-# %% ../nbs/01_matmul.ipynb #7edc7e91
+# %% ../nbs/01_matmul.ipynb #fb094e69
+_libraries = {}   # (class of a, class of b) -> their array library; to ask anew costs a tenth of a small product
+
+
 @cache
 def _product_dtype(name, xp, kinds, dtypes):
     "The floating-point dtype in which to multiply matrices of these classes and dtypes."

@@ -60,7 +60,7 @@ def speedups(times: dict[str, list[float]],   # what `race` returns
     "How many times faster than `base` each contestant is: the median of the ratios within each round."
     return {name: median(b / t for b, t in zip(times[base], ts)) for name, ts in times.items()}
 
-# %% ../nbs/tools/timing.ipynb #e0e84351
+# %% ../nbs/tools/timing.ipynb #b1e3a6ae
 class Ladder:
     "Versions of one function, each timed and compared with the first."
     def __init__(self):
@@ -72,7 +72,7 @@ class Ladder:
            ) -> str:      # such as "matmul_einsum: 97x matmul_loops"
         "Time `f(*args)`, and say how many times as fast as the first rung it is."
         name = getattr(f, "__name__", repr(f))
-        self.timers[name] = _timer(f, args, 0.1)
+        self.timers[name] = _timer(f, args, budget=0.05)
         self.seconds[name] = _fastest(*self.timers[name])
         first = next(iter(self.timers))
         ratio = factor(self.seconds[first] / self.seconds[name])
