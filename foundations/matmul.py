@@ -63,8 +63,7 @@ def check_matmul(name: str,  # the function that asks; stands in the message
     (_, inner), (other, _) = shapes
     if inner != other: raise ValueError(
         "{}: a is {} and b is {}: the inner sizes {} and {} differ".format(name, *shapes, inner, other))
-    if a.device != b.device:
-        raise ValueError(f"{name}: a is on {a.device} and b on {b.device}; move one of them")
+    if a.device != b.device: raise ValueError(f"{name}: a is on {a.device} and b on {b.device}; move one of them")
     dtype = _product_dtype(name, xp, kinds, (a.dtype, b.dtype))
     return tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in (a, b))
 
