@@ -5,6 +5,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifeq ($(UV_FIND_LINKS),)        # PyTorch without the gigabytes of CUDA; UV_TORCH_BACKEND=auto for a GPU
 UV_TORCH_BACKEND ?= cpu
 endif
+unexport UV_TORCH_BACKEND       # handed over as an option; uv refuses an empty one in the environment
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt -e '.[dev]'
 
