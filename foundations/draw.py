@@ -223,10 +223,11 @@ def _frame(ax, x, y):
     "A frame around the cell at (x, y)."
     ax.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="black", linewidth=1.5)
 
-# %% ../nbs/tools/draw.ipynb #23ce55db
+# %% ../nbs/tools/draw.ipynb #d7a75df9
 def stretched(a, b,             # arrays, or lists of numbers, of at most two axes, whose shapes fit
               sign: str = "+",  # what to do with them: + - * / == < >
               title: str = "",  # above all
+              names: Sequence[str] = ("a", "b"),  # what the two are called
              ):                 # matplotlib figure
     "Two small arrays and the result, repeated cells dashed. ValueError where shapes do not fit, or for another sign."
     if sign not in _SIGNS: raise ValueError(f"draw.stretched: expected one of {' '.join(_SIGNS)}, got {sign!r}")
@@ -235,9 +236,9 @@ def stretched(a, b,             # arrays, or lists of numbers, of at most two ax
     except ValueError: raise ValueError(f"draw.stretched: {a.shape} and {b.shape} do not fit together") from None
     if out.ndim > 2: raise ValueError(f"draw.stretched: expected at most two axes, got {out.shape}")
     rows, columns = (1, 1, *out.shape)[-2:]
-    parts = [(x, f"{name}  {x.shape}") for x, name in ((a, "a"), (b, "b"), (out, f"a {sign} b"))]
+    parts = [(x, f"{name}  {x.shape}") for x, name in zip((a, b, out), (*names, f" {sign} ".join(names)))]
     alt = f"An array of shape {a.shape} {sign} an array of shape {b.shape} gives shape {out.shape}; repeated cells are dashed."
-    fig = figure(1.5 * columns + 1.6, 0.4 * rows + 0.85 + 0.3 * bool(title), alt)
+    fig = figure(1.5 * columns + 1.6, 0.42 * rows + 0.5 + 0.3 * bool(title), alt)
     for ax, (x, name), mark in zip(fig.subplots(1, 3), parts, (sign, "=", "")):
         for i in range(rows):
             for j in range(columns): _stretched_cell(ax, x, i, j, (rows, columns), x is out)
