@@ -8,7 +8,7 @@ from operator import index
 
 from .matmul import check_arrays
 
-# %% ../nbs/02_broadcasting.ipynb #d8d37c91
+# %% ../nbs/02_broadcasting.ipynb #36df1fba
 def broadcast_shapes(*shapes: tuple[int, ...],  # shapes, such as (3, 1) and (4,)
                     ) -> tuple[int, ...]:       # the shape that arrays of these shapes make together
     """The shape of the result when arrays of `shapes` are combined cell by cell.
@@ -16,40 +16,52 @@ def broadcast_shapes(*shapes: tuple[int, ...],  # shapes, such as (3, 1) and (4,
     Raises ValueError, naming the axis, the sizes and the shapes, where they do not fit, or for a negative
     size; TypeError for what is no shape. The rule is NumPy's: https://numpy.org/doc/stable/user/basics.broadcasting.html
     """
-    shapes = [_shape("broadcast_shapes", s) for s in shapes]
+    shapes = [_shape("broadcast_shapes", shape) for shape in shapes]
     out = []
-    for axis in range(-max(map(len, shapes), default=0), 0):             # -1 is the last axis
-        sizes = {s[axis]: s for s in shapes if len(s) >= -axis and s[axis] != 1}
-        if len(sizes) > 1:
-            (m, a), (n, b), *_ = sizes.items()
-            raise ValueError(f"broadcast_shapes: {a} and {b} do not fit: axis {axis} has sizes {m} and {n}, and neither is 1")
-        out.append(next(iter(sizes), 1))
+    for axis in range(-max(map(len, shapes), default=0), 0):             # ..., -2, -1
+        size, first = 1, ()
+        for shape in shapes:
+            n = shape[axis] if len(shape) >= -axis else 1                # an axis that is not there counts as 1
+            if n in (1, size): continue
+            if size != 1: raise ValueError(f"broadcast_shapes: {first} and {shape} do not fit: "
+                                           f"axis {axis} has sizes {size} and {n}, and neither is 1")
+            size, first = n, shape
+        out.append(size)
     return tuple(out)
 
-# %% ../nbs/02_broadcasting.ipynb #48c75ea0
+# %% ../nbs/02_broadcasting.ipynb #deff04f6
 def _shape(name, shape):
-    "`shape` as a tuple of plain integers; refuses what is none."
-    try: sizes = tuple(index(n) for n in shape)
-    except TypeError: raise TypeError(f"{name}: expected a shape such as (3, 4), got {shape!r}") from None
+    "`shape` as a tuple of plain integers; refuses what is no shape."
+    sizes = _integers(name, "a shape such as (3, 4)", shape)
     if min(sizes, default=0) < 0: raise ValueError(f"{name}: {sizes} has a negative size")
     return sizes
 
-# %% ../nbs/02_broadcasting.ipynb #495075c8
+
+def _integers(name, what, values):
+    "A tuple or list of integers as a tuple of plain ones; refuses anything else."
+    try:
+        if isinstance(values, (tuple, list)): return tuple(index(n) for n in values)
+    except TypeError: pass
+    raise TypeError(f"{name}: expected {what}, got {values!r:.60}")
+
+# %% ../nbs/02_broadcasting.ipynb #47667a4a
 def broadcast_strides(shape: tuple[int, ...],    # of an array
                       strides: tuple[int, ...],  # its strides, in bytes (NumPy) or in numbers (torch)
                       to: tuple[int, ...],       # the shape to stretch it to
                      ) -> tuple[int, ...]:       # strides, in the same unit, that show its memory at shape `to`
     """The strides that stretch an array to shape `to` without a copy: 0 on each axis that it lacks or where it has size 1.
 
-    Raises ValueError, naming the axis, where `shape` does not broadcast to `to`, or has no stride for each axis.
+    Raises ValueError where `shape` does not broadcast to `to` or has another number of axes than `strides`;
+    TypeError for what is no shape, or no strides.
     """
     full = _stretch("broadcast_strides", shape, to)
+    strides = _integers("broadcast_strides", "strides such as (24, 8)", strides)
     if len(strides) != len(shape): raise ValueError(
-        f"broadcast_strides: shape {tuple(shape)} and strides {tuple(strides)} differ in length")
+        f"broadcast_strides: shape {tuple(shape)} and strides {strides} differ in length")
     lacking = (0,) * (len(full) - len(shape))
-    return tuple(0 if n == 1 else step for n, step in zip(full, lacking + tuple(strides)))
+    return tuple(0 if n == 1 else step for n, step in zip(full, lacking + strides))
 
-# %% ../nbs/02_broadcasting.ipynb #e48cb7ef
+# %% ../nbs/02_broadcasting.ipynb #3c4a95dc
 def _stretch(name, shape, to):
     "`shape` with a size of 1 for each axis of `to` that it lacks; refuses a shape that does not broadcast to `to`."
     shape, to = _shape(name, shape), _shape(name, to)
@@ -58,20 +70,20 @@ def _stretch(name, shape, to):
     full = (1,) * (len(to) - len(shape)) + shape
     for i, (n, size) in enumerate(zip(full, to)):
         if n not in (1, size): raise ValueError(
-            f"{name}: {shape} does not broadcast to {to}: axis {i - len(to)} has size {n}, which is neither 1 nor {size}")
+            f"{name}: {shape} does not broadcast to {to}: axis {i - len(to)} of size {n} cannot be stretched to {size}")
     return full
 
-# %% ../nbs/02_broadcasting.ipynb #d2e9dd64
+# %% ../nbs/02_broadcasting.ipynb #a073a053
 def unbroadcast(grad,                    # gradient of a broadcast result
                 shape: tuple[int, ...],  # the shape that one of the inputs had
-               ):                        # gradient for that input, of shape `shape`; where nothing was stretched, a view of `grad`
+               ):                        # gradient for that input, of shape `shape`; it may share memory with `grad`
     """Sum a gradient back to the shape it was broadcast from: the adjoint of broadcasting.
 
-    Raises ValueError, naming the axis, where `shape` does not broadcast to the shape of `grad`; TypeError for
-    what is no array or no shape. Integers become floats, as in `check_arrays`.
+    Sums in the dtype of `grad`. Raises ValueError where `shape` does not broadcast to the shape of `grad`;
+    TypeError for what is no array or no shape. Integers become floats, as in `check_arrays`.
     """
-    [grad] = check_arrays("unbroadcast", grad)
-    full = _stretch("unbroadcast", shape, grad.shape)
+    _, grad = check_arrays("unbroadcast", grad)
+    full = _stretch("unbroadcast", shape, tuple(grad.shape))
     axes = tuple(i for i, (n, size) in enumerate(zip(full, grad.shape)) if n != size)
-    # for the bias above: grad.sum(0)
+    # for `b` above: grad.sum(0)
     return (grad.sum(axes, keepdims=True) if axes else grad).reshape(tuple(shape))

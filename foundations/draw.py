@@ -223,7 +223,7 @@ def _frame(ax, x, y):
     "A frame around the cell at (x, y)."
     ax.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="black", linewidth=1.5)
 
-# %% ../nbs/tools/draw.ipynb #d7a75df9
+# %% ../nbs/tools/draw.ipynb #37e1e18f
 def stretched(a, b,             # arrays, or lists of numbers, of at most two axes, whose shapes fit
               sign: str = "+",  # what to do with them: + - * / == < >
               title: str = "",  # above all
@@ -231,25 +231,26 @@ def stretched(a, b,             # arrays, or lists of numbers, of at most two ax
              ):                 # matplotlib figure
     "Two small arrays and the result, repeated cells dashed. ValueError where shapes do not fit, or for another sign."
     if sign not in _SIGNS: raise ValueError(f"draw.stretched: expected one of {' '.join(_SIGNS)}, got {sign!r}")
+    if len(names) != 2: raise ValueError(f"draw.stretched: expected two names, got {names}")
     a, b = np.asarray(a), np.asarray(b)
     try: out = _SIGNS[sign](a, b)
     except ValueError: raise ValueError(f"draw.stretched: {a.shape} and {b.shape} do not fit together") from None
     if out.ndim > 2: raise ValueError(f"draw.stretched: expected at most two axes, got {out.shape}")
     rows, columns = (1, 1, *out.shape)[-2:]
     parts = [(x, f"{name}  {x.shape}") for x, name in zip((a, b, out), (*names, f" {sign} ".join(names)))]
-    alt = f"An array of shape {a.shape} {sign} an array of shape {b.shape} gives shape {out.shape}; repeated cells are dashed."
+    alt = f"An array of shape {a.shape} {sign} an array of shape {b.shape} gives shape {out.shape}; cells seen again are dashed."
     fig = figure(1.5 * columns + 1.6, 0.42 * rows + 0.5 + 0.3 * bool(title), alt)
     for ax, (x, name), mark in zip(fig.subplots(1, 3), parts, (sign, "=", "")):
         for i in range(rows):
             for j in range(columns): _stretched_cell(ax, x, i, j, (rows, columns), x is out)
         ax.text(columns + 0.55, -rows / 2, mark, fontsize=15, ha="center", va="center", family="monospace")
-        ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, 0.1), aspect="equal")
-        ax.set_title(name, fontsize=10.5, family="monospace")
+        ax.text(columns / 2, 0.15, name, fontsize=10.5, ha="center", va="bottom", family="monospace")
+        ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, 0.75), aspect="equal")
         ax.axis("off")
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #e66508cc
+# %% ../nbs/tools/draw.ipynb #63d63692
 _SIGNS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide,
           "==": np.equal, "<": np.less, ">": np.greater}
 
@@ -263,10 +264,15 @@ def _stretched_cell(ax, x, i, j, shape, result):
     look = dict(facecolor="#fdf3c0" if result else "#cfe3f1", edgecolor=_BLUE) if there else dict(
         facecolor="white", edgecolor="#888", linestyle="--")
     ax.add_patch(Rectangle((j + 0.04, -i - 0.96), 0.92, 0.92, linewidth=1, **look))
-    text = ("yes" if value else "no") if isinstance(value, bool) else f"{value:.3g}"
-    ax.text(j + 0.5, -i - 0.5, text, ha="center", va="center", fontsize=10, color="black" if there else "#777")
+    ax.text(j + 0.5, -i - 0.5, _number(value), ha="center", va="center", fontsize=10, color="black" if there else "#777")
 
-# %% ../nbs/tools/draw.ipynb #f50bf226
+# %% ../nbs/tools/draw.ipynb #061cf5e4
+def _number(value):
+    "A number as it fits into a cell; truth as yes and no."
+    if isinstance(value, bool): return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
+
+# %% ../nbs/tools/draw.ipynb #68e04ed1
 def strides(strip: Sequence,   # the numbers as they lie in memory
             views: dict,       # what the view is -> (its shape, of two axes; its strides, in cells)
             title: str = "",   # above all
@@ -275,10 +281,10 @@ def strides(strip: Sequence,   # the numbers as they lie in memory
     for name, (shape, steps) in views.items():
         if not len(shape) == len(steps) == 2: raise ValueError(f"draw.strides: {name}: expected two axes, got {shape}, {steps}")
         ends = [(n - 1) * step for n, step in zip(shape, steps)]
-        if min(shape) < 1 or sum(min(e, 0) for e in ends) < 0 or sum(ends) >= len(strip):
+        if min(shape) < 1 or min(ends) < 0 or sum(ends) >= len(strip):
             raise ValueError(f"draw.strides: {name}: shape {shape} by strides {steps} leaves a strip of {len(strip)}")
     alt = f"A strip of {len(strip)} numbers in memory, read as " + "; as ".join(
-        f"{name} of shape {shape} with strides {steps}" for name, (shape, steps) in views.items()) + "."
+        f"{name} of shape {tuple(shape)} with strides {tuple(steps)}" for name, (shape, steps) in views.items()) + "."
     heights = [max(shape[0], 3) + 0.6 for shape, _ in views.values()]
     wide = max(shape[1] for shape, _ in views.values())
     fig = figure(0.5 * (wide + len(strip)) + 2.6, 0.45 * sum(heights) + 0.5 + 0.3 * bool(title), alt)
@@ -289,10 +295,10 @@ def strides(strip: Sequence,   # the numbers as they lie in memory
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #8fc25a4e
+# %% ../nbs/tools/draw.ipynb #de119ec2
 def _memory_cell(ax, x, y, strip, place):
     "The number at `place` of the strip, in the colour of that place, light enough for dark text."
-    _cell(ax, x, y, place / max(len(strip) - 1, 1), f"{strip[place]:.3g}", 10)
+    _cell(ax, x, y, place / max(len(strip) - 1, 1), _number(np.asarray(strip)[place].item()), 10)
 
 
 def _seen(ax, strip, shape, steps, wide, name):
@@ -311,10 +317,10 @@ def _steps(ax, strip, shape, steps):
     for axis, (y, side) in {1: (1.05, 1), 0: (-0.05, -1)}.items():
         step = steps[axis]
         for k in range(shape[axis] - 1 if step else 1):
-            start, end = (k * step + 0.5, (k + 1) * step + 0.5) if step else (0.2, 0.8)
-            bend = -side * (0.35 if step > 1 else 0.7 if step else 1.6)
+            start, end = (k * step + 0.5, (k + 1) * step + 0.5) if step else (0.3, 0.7)
+            bend = -side * (0.35 if step > 1 else 0.7 if step else 2.4)
             ax.annotate("", (end, y), (start, y), arrowprops=look | dict(connectionstyle=f"arc3,rad={bend}"))
-        note = f"axis {axis}: {step} {'cell' if step == 1 else 'cells'} at a step" + ("" if step else ", it stays where it is")
+        note = f"axis {axis}: {step} {'number' if step == 1 else 'numbers'} at a step" + ("" if step else ", it stays where it is")
         ax.text(0, 0.5 + side * 1.75, note, ha="left", va="center", fontsize=9.5)
     ax.set(xlim=(-0.1, max(len(strip), 6.5) + 0.1), ylim=(-1.6, 2.6), aspect="equal", anchor="W")
     ax.axis("off")

@@ -84,11 +84,11 @@ def _table(name, cells, colour):
     inner = f'<b>{name}</b><table style="border-collapse:collapse">{rows}</table>'
     return f'<td style="padding:0 12px;vertical-align:top;text-align:center">{inner}</td>'
 
-# %% ../nbs/tools/explore.ipynb #edec9ab2
+# %% ../nbs/tools/explore.ipynb #718cef14
 def broadcast_stepper(a: Sequence[int],   # one shape
                       b: Sequence[int],   # another
                      ) -> Stepper:        # a frame to begin with, and one for each axis up to the last or the refused one
-    "Line two shapes up from the right, and say of each axis: equal, stretched or refused. Raises what `broadcast_shapes` does."
+    "Line two shapes up from the right, and say of each axis: equal, stretched or refused. TypeError or ValueError for what is no shape."
     a, b = (broadcast_shapes(shape) for shape in (a, b))      # each alone: refuses what is no shape
     ndim = max(len(a), len(b))
     sizes = [(*[None] * (ndim - len(shape)), *shape) for shape in (a, b)]
@@ -102,14 +102,15 @@ def broadcast_stepper(a: Sequence[int],   # one shape
         frames[-1] += f"<p>The result has shape <b><code>{tuple(out)}</code></b>.</p>"
     return Stepper(frames, f"{a} and {b}, axis by axis")
 
-# %% ../nbs/tools/explore.ipynb #6a53002a
+# %% ../nbs/tools/explore.ipynb #0ea0258e
 def _meet(m, n):
     "The size that sizes `m` and `n` make, None for an axis that is not there, and the verdict in words."
+    size = next((s for s in (m, n) if s not in (1, None)), 1)
     if m is None or n is None:
-        size = n if m is None else m
-        return size, f"{'a' if m is None else 'b'} has no such axis: it is taken as 1, and <b>stretched</b> to {size}"
-    if m == n: return m, f"{m} and {n}: <b>equal</b>"
-    if 1 in (m, n): return n if m == 1 else m, f"{m} and {n}: <b>{'a' if m == 1 else 'b'} is stretched</b> to {n if m == 1 else m}"
+        lacks = f"{'a' if m is None else 'b'} has no such axis: it counts as 1"
+        return size, f"{lacks}, and is <b>stretched</b> to {size}" if size != 1 else f"{lacks}: <b>equal</b>"
+    if m == n: return size, f"{m} and {n}: <b>equal</b>"
+    if 1 in (m, n): return size, f"{m} and {n}: <b>{'a' if m == 1 else 'b'} is stretched</b> to {size}"
     return "no", f"{m} and {n}: <b>refused</b>. They differ, and neither is 1"
 
 

@@ -41,22 +41,22 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #a5beb6ad
+# %% ../nbs/01_matmul.ipynb #692bf88b
 def check_arrays(name: str,   # the function that asks; stands in the message
                  *arrays,     # of any shapes
-                ) -> list:    # the same arrays, of one floating-point dtype
+                ) -> list:    # their library, and the same arrays, of one floating-point dtype
     """Refuse arrays that cannot be computed with together; else give them one floating-point dtype.
 
-    Floating-point dtypes become the widest of them; integers and booleans, which would wrap around, take
+    It is one that holds all that they have; integers and booleans, which would wrap around, take
     the others' dtype, or float64 when no array has one. Raises TypeError for different libraries, masked
     arrays and other dtypes; ValueError for different devices.
     """
     try: kinds = tuple([(type(x), x.dtype, x.device) for x in arrays])
     except AttributeError: kinds = None                       # no array; `_plan` says so
     xp, dtype = _plans.get(kinds) or _plans.setdefault(kinds, _plan(name, arrays))
-    return [x if x.dtype == dtype else xp.astype(x, dtype) for x in arrays]
+    return [xp, *[x if x.dtype == dtype else xp.astype(x, dtype) for x in arrays]]
 
-# %% ../nbs/01_matmul.ipynb #d1d696cb
+# %% ../nbs/01_matmul.ipynb #00a61225
 _plans = {}   # classes, dtypes and devices -> library and dtype; to ask anew costs a tenth of a small product
 
 
@@ -75,14 +75,15 @@ def _plan(name, arrays):
     for d in dtypes:
         if d not in floats and not xp.isdtype(d, ("integral", "bool")):
             raise TypeError(f"{name}: expected real numbers, got {d}")
-    return xp, xp.result_type(*floats) if floats else xp.float64
+    try: return xp, xp.result_type(*floats) if floats else xp.float64
+    except RuntimeError: raise TypeError(f"{name}: no floating-point dtype holds {' and '.join(map(str, floats))}") from None
 
-# %% ../nbs/01_matmul.ipynb #96a365cc
+# %% ../nbs/01_matmul.ipynb #63a04f0c
 def check_matmul(name: str,  # the function that asks; stands in the message
                  a, b,       # two arrays of one library
                 ) -> list:   # a and b, of one floating-point dtype
-    "Refuse `a` and `b` when they have no matrix product: ValueError unless 2-D and of one inner size; `check_arrays`."
-    a, b = check_arrays(name, a, b)
+    "ValueError unless `a` and `b` are 2-D and of one inner size; and all that `check_arrays` raises and does."
+    _, a, b = check_arrays(name, a, b)
     if not a.ndim == b.ndim == 2: raise ValueError(
         f"{name}: a is {tuple(a.shape)} and b is {tuple(b.shape)}: expected two matrices")
     if a.shape[1] != b.shape[0]: raise ValueError(
