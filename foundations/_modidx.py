@@ -59,6 +59,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'foundations.data.read_idx': ('tools/data.html#read_idx', 'foundations/data.py')},
             'foundations.draw': { 'foundations.draw._arrows': ('tools/draw.html#_arrows', 'foundations/draw.py'),
                                   'foundations.draw._cell': ('tools/draw.html#_cell', 'foundations/draw.py'),
+                                  'foundations.draw._decades': ('tools/draw.html#_decades', 'foundations/draw.py'),
                                   'foundations.draw._dots': ('tools/draw.html#_dots', 'foundations/draw.py'),
                                   'foundations.draw._frame': ('tools/draw.html#_frame', 'foundations/draw.py'),
                                   'foundations.draw._images': ('tools/draw.html#_images', 'foundations/draw.py'),

@@ -59,11 +59,12 @@ def _images(name, x, labels):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
     return x.reshape(-1, 28, 28)
 
-# %% ../nbs/tools/draw.ipynb #f8827e92
+# %% ../nbs/tools/draw.ipynb #4c74d8ca
 def scores(x,                  # (n, 784): the images
            values,             # (n, c): one score for each class
            labels: Sequence,   # n true classes
            title: str = "",    # above all of them
+           ylabel: str = "score",  # what they are
           ):                   # matplotlib figure
     "Each image above its scores, the largest dark, a missed class outlined. ValueError unless all go together."
     x, values = _images("scores", x, labels), np.asarray(values)
@@ -81,7 +82,7 @@ def scores(x,                  # (n, 784): the images
         below.bar(classes, value, color=[_DARK if c == told else _PALE for c in classes],
                   edgecolor=[_RED if c == true != told else "none" for c in classes], linewidth=1.5)
         below.set(xticks=classes, xlabel="class")
-    bottom[0].set_ylabel("score")
+    bottom[0].set_ylabel(ylabel)
     fig.suptitle(title)
     return fig
 
@@ -326,7 +327,7 @@ def _steps(ax, strip, shape, steps):
     ax.set(xlim=(-0.1, max(len(strip), 6.5) + 0.1), ylim=(-1.6, 2.6), aspect="equal", anchor="W")
     ax.axis("off")
 
-# %% ../nbs/tools/draw.ipynb #49aa9e64
+# %% ../nbs/tools/draw.ipynb #6e728231
 def curves(x: Sequence,                  # where each curve was measured
            ys: dict[str, Sequence],      # name -> one value for each x
            xlabel: str, ylabel: str,     # with units
@@ -337,11 +338,11 @@ def curves(x: Sequence,                  # where each curve was measured
     if not 0 < len(ys) < 6: raise ValueError(f"draw.curves: expected 1 to 5 curves, got {len(ys)}")
     for name, y in ys.items():
         if len(y) != len(x): raise ValueError(f"draw.curves: {len(x)} places on x, {len(y)} values of {name!r}")
-    said = "; ".join(f"{name} goes from {y[0]:.3g} to {y[-1]:.3g}" for name, y in ys.items())
+    said = "; ".join(f"{name} goes from {y[0] + 0.0:.3g} to {y[-1] + 0.0:.3g}" for name, y in ys.items())
     fig = figure(7, 3.6, f"{ylabel} against {xlabel}: {said}.")
     ax = fig.subplots()
     looks = zip(ys.items(), (_DARK, "#21918c", "#e07b00", _BLUE, _RED), "os^Dv")
-    for (name, y), colour, mark in looks: ax.plot(x, y, marker=mark, color=colour, label=name)
+    for (name, y), colour, mark in looks: ax.plot(x, y, marker=mark if len(x) <= 30 else None, color=colour, label=name)
     if "x" in log:
         ax.set_xscale("log", base=2)
         ax.set_xticks(x, [str(v) for v in x])
@@ -361,7 +362,7 @@ def _log_axis(ax):
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.yaxis.set_minor_locator(NullLocator())
 
-# %% ../nbs/tools/draw.ipynb #d2c41a2d
+# %% ../nbs/tools/draw.ipynb #4b0de22f
 def depth(panels: dict,     # title of a panel -> {name: standard deviation after each layer}, up to 5 in a panel
           title: str = "",  # above all
          ):                 # matplotlib figure
@@ -378,6 +379,7 @@ def depth(panels: dict,     # title of a panel -> {name: standard deviation afte
     for ax, (panel, curves) in zip(axes, panels.items()):
         for (name, stds), colour in zip(curves.items(), (_DARK, "#21918c", "#e07b00", _BLUE, _RED)): _spread(ax, stds, name, colour)
         ax.set(yscale="log", ylim=(min(alive) / room, max(alive) * room), xlabel="layer", title=panel)
+        _decades(ax, np.log10(min(alive) / room), np.log10(max(alive) * room))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("standard deviation (logarithmic)")
@@ -385,7 +387,14 @@ def depth(panels: dict,     # title of a panel -> {name: standard deviation afte
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #f10c0605
+# %% ../nbs/tools/draw.ipynb #421205c2
+def _decades(ax, low, high):
+    "Ticks at round powers of ten, at most nine of them."
+    step = next(s for s in (1, 2, 5, 10, 20, 100) if high - low <= 9 * s)
+    ax.set_yticks([10.0**e for e in range(int(np.ceil(low / step)) * step, int(high) + 1, step)])
+    ax.minorticks_off()
+
+
 def _spread(ax, stds, name, colour):
     "One curve over depth, as far as it is positive and finite, with a mark where it ends early."
     end = next((i for i, v in enumerate(stds) if not 0 < v < np.inf), len(stds))

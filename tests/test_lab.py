@@ -116,6 +116,7 @@ def test_chapter_runs_in_the_browser(lab, page, notebook):
     images = page.locator(".jp-OutputArea img")
     assert images.count() and all(image.evaluate("e => e.complete && e.naturalWidth > 0") for image in images.all())
     for stepper in page.locator(".stepper").all(): move(page, stepper)
+    for slider in page.locator(".widget-hslider").all(): slide(page, slider)
     shoot(page, notebook.removesuffix(".ipynb"))
 
 
@@ -137,3 +138,15 @@ def move(page, stepper):
     page.keyboard.press("Home")
     stepper.get_by_role("button", name="back").click()
     assert shown.inner_text() == first
+
+
+def slide(page, slider):
+    "A slider of ipywidgets draws its figure anew, and back again."
+    picture = page.locator(".jp-OutputArea-output", has=slider).locator("img")
+    picture.wait_for()
+    first = picture.get_attribute("alt")
+    slider.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    expect(picture).not_to_have_attribute("alt", first, timeout=20_000)
+    page.keyboard.press("ArrowLeft")
+    expect(picture).to_have_attribute("alt", first, timeout=20_000)
