@@ -86,8 +86,9 @@ def scores(x,                  # (n, 784): the images
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #3880a59c
+# %% ../nbs/tools/draw.ipynb #de83395b
 _DARK, _BLUE, _PALE, _RED = "#440154", "#31688e", "#b8c4ce", "#b2182b"    # apart in grey too
+_FIVE = _DARK, "#21918c", "#e07b00", _BLUE, _RED                          # for curves
 
 # %% ../nbs/tools/draw.ipynb #f3ab59ff
 def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them as strings: "@"
@@ -327,7 +328,7 @@ def _steps(ax, strip, shape, steps):
     ax.set(xlim=(-0.1, max(len(strip), 6.5) + 0.1), ylim=(-1.6, 2.6), aspect="equal", anchor="W")
     ax.axis("off")
 
-# %% ../nbs/tools/draw.ipynb #6e728231
+# %% ../nbs/tools/draw.ipynb #c45fc00c
 def curves(x: Sequence,                  # where each curve was measured
            ys: dict[str, Sequence],      # name -> one value for each x
            xlabel: str, ylabel: str,     # with units
@@ -341,7 +342,7 @@ def curves(x: Sequence,                  # where each curve was measured
     said = "; ".join(f"{name} goes from {y[0] + 0.0:.3g} to {y[-1] + 0.0:.3g}" for name, y in ys.items())
     fig = figure(7, 3.6, f"{ylabel} against {xlabel}: {said}.")
     ax = fig.subplots()
-    looks = zip(ys.items(), (_DARK, "#21918c", "#e07b00", _BLUE, _RED), "os^Dv")
+    looks = zip(ys.items(), _FIVE, "os^Dv")
     for (name, y), colour, mark in looks: ax.plot(x, y, marker=mark if len(x) <= 30 else None, color=colour, label=name)
     if "x" in log:
         ax.set_xscale("log", base=2)
@@ -362,32 +363,34 @@ def _log_axis(ax):
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.yaxis.set_minor_locator(NullLocator())
 
-# %% ../nbs/tools/draw.ipynb #4b0de22f
+# %% ../nbs/tools/draw.ipynb #acf3f9d5
 def depth(panels: dict,     # title of a panel -> {name: standard deviation after each layer}, up to 5 in a panel
           title: str = "",  # above all
          ):                 # matplotlib figure
     "Standard deviations over depth, panels side by side on one logarithmic axis. ValueError without a curve, or for more than 5."
-    if not panels or not all(0 < len(curves) < 6 for curves in panels.values()):
-        raise ValueError("draw.depth: expected panels of 1 to 5 curves")
-    alive = [v for curves in panels.values() for stds in curves.values() for v in stds if 0 < v < np.inf]
-    if not alive: raise ValueError("draw.depth: no positive number to draw")
-    room = 3 * (max(alive) / min(alive))**0.03                 # so that the marks at the ends stay inside
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    if not 0 < len(names) < 6 or not all(panels.values()): raise ValueError("draw.depth: expected panels of 1 to 5 curves")
+    alive = np.log10([v for curves in panels.values() for stds in curves.values() for v in stds if 0 < v < np.inf])
+    if not alive.size: raise ValueError("draw.depth: no positive number to draw")
+    room = 0.5 + 0.03 * (alive.max() - alive.min())            # so that the marks at the ends stay inside
+    low, high = alive.min() - room, alive.max() + room
     said = "; ".join(f"{panel} {name}: ".lstrip() + ", ".join(f"{stds[i]:.2g}" for i in (0, len(stds) // 2, -1))
                      for panel, curves in panels.items() for name, stds in curves.items())
     fig = figure(4.4 * len(panels) + 1.6, 3.8, f"Standard deviation after the first, the middle and the last layer. {said}.")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (panel, curves) in zip(axes, panels.items()):
-        for (name, stds), colour in zip(curves.items(), (_DARK, "#21918c", "#e07b00", _BLUE, _RED)): _spread(ax, stds, name, colour)
-        ax.set(yscale="log", ylim=(min(alive) / room, max(alive) * room), xlabel="layer", title=panel)
-        _decades(ax, np.log10(min(alive) / room), np.log10(max(alive) * room))
+        for name, stds in curves.items(): _spread(ax, stds, _FIVE[names.index(name)])
+        ax.set(yscale="log", ylim=(10.0**low, 10.0**high), xlabel="layer", title=panel)
+        _decades(ax, low, high)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("standard deviation (logarithmic)")
+    for name, colour in zip(names, _FIVE): axes[-1].plot([], [], color=colour, label=name)
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #421205c2
+# %% ../nbs/tools/draw.ipynb #b7035fca
 def _decades(ax, low, high):
     "Ticks at round powers of ten, at most nine of them."
     step = next(s for s in (1, 2, 5, 10, 20, 100) if high - low <= 9 * s)
@@ -395,18 +398,18 @@ def _decades(ax, low, high):
     ax.minorticks_off()
 
 
-def _spread(ax, stds, name, colour):
+def _spread(ax, stds, colour):
     "One curve over depth, as far as it is positive and finite, with a mark where it ends early."
     end = next((i for i, v in enumerate(stds) if not 0 < v < np.inf), len(stds))
-    ax.plot(range(1, end + 1), stds[:end], color=colour, label=name, marker="." if len(stds) <= 20 else None)
+    ax.plot(range(1, end + 1), stds[:end], color=colour, marker="." if len(stds) <= 20 else None)
     if 0 < end < len(stds): ax.plot(end, stds[end - 1], color=colour, markersize=9, marker="o" if stds[end] == 0 else "X")
 
-# %% ../nbs/tools/draw.ipynb #fac848c2
+# %% ../nbs/tools/draw.ipynb #64049852
 def histograms(rows: dict,                  # name of a row -> {name of a column: numbers}
                span: tuple[float, float],   # the numbers to show
                title: str = "",             # above all
               ):                            # matplotlib figure
-    "Histograms on one scale, the share of zeros in words. ValueError unless all rows have the same number of columns."
+    "Histograms on the scale of the first row, the share of zeros in words; taller bars are cut. ValueError for rows of different lengths."
     columns = {len(row) for row in rows.values()}
     if len(columns) != 1 or 0 in columns: raise ValueError(f"draw.histograms: expected rows of one length, got {sorted(columns)}")
     said = [f"{name}, {column}: {_spread_words(x)}" for name, row in rows.items() for column, x in row.items()]

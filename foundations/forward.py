@@ -4,12 +4,14 @@
 __all__ = ['linear', 'relu', 'subtraction', 'square', 'mean', 'check_axes', 'mse', 'exp', 'sum', 'softmax', 'log', 'log_softmax',
            'cross_entropy', 'check_classes', 'xavier_normal', 'kaiming_normal', 'kaiming_uniform', 'add_bias']
 
-# %% ../nbs/03_forward.ipynb #e0ce7d64
+# %% ../nbs/03_forward.ipynb #13c17ac4
 import math, sys
+from functools import cache
 from operator import index
 
 import numpy as np
 
+from .broadcasting import broadcast_shapes, check_shape
 from .matmul import check_arrays
 
 # %% ../nbs/03_forward.ipynb #32a0aae0
@@ -29,13 +31,15 @@ def relu(x):  # any shape -> the same shape
     _, x = check_arrays("relu", x)
     return x.clip(0)
 
-# %% ../nbs/03_forward.ipynb #450c94d5
+# %% ../nbs/03_forward.ipynb #52c2ad5f
 def subtraction(a, b):  # shapes that broadcast -> their common shape
     "a - b. Raises ValueError, with the shapes, where they do not broadcast, and what `check_arrays` does."
     _, a, b = check_arrays("subtraction", a, b)
     try: return a - b
     except (ValueError, RuntimeError):
-        raise ValueError(f"subtraction: a is {tuple(a.shape)} and b is {tuple(b.shape)}: they do not broadcast") from None
+        try: broadcast_shapes(tuple(a.shape), tuple(b.shape))
+        except ValueError as why: raise ValueError(f"subtraction: {str(why).removeprefix('broadcast_shapes: ')}") from None
+        raise                                                            # it was something else, such as memory
 
 
 def square(x):  # any shape -> the same shape
@@ -43,16 +47,20 @@ def square(x):  # any shape -> the same shape
     _, x = check_arrays("square", x)
     return x * x
 
-# %% ../nbs/03_forward.ipynb #d2d72fcb
+# %% ../nbs/03_forward.ipynb #67ac04e0
 def mean(x,                                       # any shape
          axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
          keepdims: bool = False,                  # keep these axes, with size 1
         ):                                        # `x` without these axes
     "The mean over some axes; the mean of nothing is NaN. Raises what `check_axes` and `check_arrays` do."
     _, x = check_arrays("mean", x)
-    axes = check_axes("mean", x, axis)
+    return _mean(x, check_axes("mean", x, axis), keepdims)
+
+
+def _mean(x, axes, keepdims=False):
+    "The mean of `x`, which has been checked, over axes counted from 0."
     if 0 in [x.shape[i] for i in axes]: return x.sum(axes, keepdims=keepdims) + math.nan     # 0 / 0
-    return x.mean(axes, keepdims=keepdims) if axes else x                # torch takes () for "all axes"
+    return x.mean(axes, keepdims=keepdims) if axes else x * 1            # a copy; torch would take () for "all axes"
 
 # %% ../nbs/03_forward.ipynb #b30b0553
 def check_axes(name: str,                        # the function that asks; stands in the message
@@ -81,7 +89,7 @@ def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without
         f"mse: pred is {tuple(pred.shape)} and targ is {tuple(targ.shape)}: expected equal shapes, or one more axis of size 1 in pred")
     return mean(square(subtraction(pred, targ)))
 
-# %% ../nbs/03_forward.ipynb #db4e191b
+# %% ../nbs/03_forward.ipynb #86d68f43
 def exp(x):  # any shape -> the same shape
     "e to the power of each number. Raises what `check_arrays` does."
     xp, x = check_arrays("exp", x)
@@ -92,26 +100,32 @@ def sum(x,                                       # any shape
         axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
         keepdims: bool = False,                  # keep these axes, with size 1
        ):                                        # `x` without these axes
-    "The sum over some axes; the sum of nothing is 0. Raises what `check_axes` and `check_arrays` do."
+    """The sum over some axes, in the dtype of `x`; the sum of nothing is 0.
+
+    NumPy's float16 stops at 2,048 ones; use float32 there. Raises what `check_axes` and `check_arrays` do.
+    """
     _, x = check_arrays("sum", x)
     axes = check_axes("sum", x, axis)
-    return x.sum(axes, keepdims=keepdims) if axes else x                 # torch takes () for "all axes"
+    return x.sum(axes, keepdims=keepdims) if axes else x * 1             # a copy; torch would take () for "all axes"
 
-# %% ../nbs/03_forward.ipynb #ca83f817
+# %% ../nbs/03_forward.ipynb #bfe42a9c
 def softmax(x,              # any shape, usually (n, c)
             axis: int = -1, # the axis along which the shares add up to 1
            ):               # the same shape
-    "Positive shares along an axis, eˣ / Σ eˣ, for logits of any size. Raises what `check_axes` and `check_arrays` do."
+    """Positive shares along an axis, eˣ / Σ eˣ, for logits up to half the largest number of their dtype.
+
+    Raises what `check_axes` and `check_arrays` do.
+    """
+    xp, x = check_arrays("softmax", x)
+    [axis] = check_axes("softmax", x, (axis,))
     # e = exp(x), which overflows
-    e = exp(_below_largest("softmax", x, axis))
-    return e / sum(e, axis, keepdims=True)
+    e = xp.exp(_below_largest(xp, x, axis))
+    return e / e.sum(axis, keepdims=True)
 
 
-def _below_largest(name, x, axis):
+def _below_largest(xp, x, axis):
     "x less its largest number along the axis, so that e to the power of it cannot overflow."
-    xp, x = check_arrays(name, x)
-    [axis] = check_axes(name, x, axis)
-    return x if 0 in x.shape else x - xp.max(x, axis=axis, keepdims=True)
+    return x - xp.max(x, axis=axis, keepdims=True) if x.shape[axis] else x * 1
 
 # %% ../nbs/03_forward.ipynb #bdb6277d
 def log(x):  # any shape, above 0 -> the same shape
@@ -119,16 +133,23 @@ def log(x):  # any shape, above 0 -> the same shape
     xp, x = check_arrays("log", x)
     return xp.log(x)
 
-# %% ../nbs/03_forward.ipynb #67821109
+# %% ../nbs/03_forward.ipynb #ffcdb135
 def log_softmax(x,              # any shape, usually (n, c)
                 axis: int = -1, # the axis along which the shares add up to 1
                ):               # the same shape
-    "Logarithm of softmax, x - log Σ eˣ, for logits of any size. Raises what `check_axes` and `check_arrays` do."
-    # log(softmax(x)), which loses what is small
-    x = _below_largest("log_softmax", x, axis)
-    return x if 0 in x.shape else x - log(sum(exp(x), axis, keepdims=True))
+    "Logarithm of softmax, x - log Σ eˣ, for logits as in `softmax`. Raises what `check_axes` and `check_arrays` do."
+    xp, x = check_arrays("log_softmax", x)
+    [axis] = check_axes("log_softmax", x, (axis,))
+    return _log_softmax(xp, x, axis)
 
-# %% ../nbs/03_forward.ipynb #cf01e4c9
+
+def _log_softmax(xp, x, axis):
+    "`log_softmax` of what has been checked."
+    # log(softmax(x)), which loses what is small
+    x = _below_largest(xp, x, axis)
+    return x - xp.log(xp.exp(x).sum(axis, keepdims=True)) if x.shape[axis] else x
+
+# %% ../nbs/03_forward.ipynb #4fa4b2ef
 def cross_entropy(logits,  # (n, c), any real numbers
                   targ,    # (n,) integers: the true class of each, 0 to c - 1
                  ):        # one number; NaN for an empty batch
@@ -138,28 +159,37 @@ def cross_entropy(logits,  # (n, c), any real numbers
     """
     xp, logits = check_arrays("cross_entropy", logits)
     targ = check_classes("cross_entropy", logits, targ)
-    rows = xp.arange(logits.shape[0], device=logits.device)              # one-hot: -(onehot * log_softmax(logits)).sum(1)
-    return -mean(log_softmax(logits)[rows, targ])                        # (n, c) -> (n,) -> one number
+    rows = xp.arange(logits.shape[0], device=logits.device)
+    # -(onehot * log_softmax(logits)).sum(1), then the mean
+    return -_mean(_log_softmax(xp, logits, 1)[rows, targ], (0,))         # (n, c) -> (n,) -> one number
 
-# %% ../nbs/03_forward.ipynb #681b1259
+# %% ../nbs/03_forward.ipynb #446cebcf
 def check_classes(name: str, # the function that asks; stands in the message
                   logits,    # (n, c)
                   targ,      # (n,)
                  ):          # `targ` as int64
-    "Refuse `targ` unless it holds a class for each row of logits: ValueError for a wrong shape or class, TypeError for no integers."
+    """Refuse `targ` unless it holds a class for each row of logits.
+
+    Raises ValueError for a wrong shape, device or class, TypeError for another library, or for what is no integer.
+    """
     xp, _ = check_arrays(name, targ)
-    if not xp.isdtype(targ.dtype, "integral"): raise TypeError(
+    if xp is not check_arrays(name, logits)[0]: check_arrays(name, logits, targ)             # says that libraries differ
+    if not _integral(xp, targ.dtype): raise TypeError(
         f"{name}: targ has dtype {targ.dtype}: expected integers, a class for each row; for one-hot rows use targ.argmax(1)")
-    if type(targ) is not type(logits): check_arrays(name, logits, targ)                  # says that libraries differ
     if logits.ndim != 2 or tuple(targ.shape) != (logits.shape[0],): raise ValueError(
         f"{name}: logits is {tuple(logits.shape)} and targ is {tuple(targ.shape)}: expected (n, c) and (n,)")
-    n, c = logits.shape
+    if logits.device != targ.device: raise ValueError(f"{name}: logits on {logits.device}, targ on {targ.device}; move one of them")
+    (n, c), targ = logits.shape, xp.astype(targ, xp.int64)               # a small dtype might not hold c
     if n and not (0 <= targ.min() and targ.max() < c):
-        i = int(((targ < 0) | (targ >= c)).argmax())
+        i = ((targ < 0) | (targ >= c)).tolist().index(True)
         raise ValueError(f"{name}: targ[{i}] is {int(targ[i])}: expected a class from 0 to {c - 1}")
-    return xp.astype(targ, xp.int64)
+    return targ
 
-# %% ../nbs/03_forward.ipynb #3fe983a8
+
+@cache
+def _integral(xp, dtype): return xp.isdtype(dtype, "integral")
+
+# %% ../nbs/03_forward.ipynb #7958bc59
 def xavier_normal(shape: tuple[int, int], # (n_in, n_out)
                   generator,              # np.random.Generator, or torch.Generator for a tensor on its device
                   gain: float = 1.0,      # multiplies the standard deviation
@@ -171,9 +201,9 @@ def xavier_normal(shape: tuple[int, int], # (n_in, n_out)
     has two axes, TypeError for another generator.
     """
     n_in, n_out = _two("xavier_normal", shape)
-    return _random("xavier_normal", shape, generator, dtype, "normal") * (gain * math.sqrt(2 / max(n_in + n_out, 1)))
+    return _random("xavier_normal", (n_in, n_out), generator, dtype, "normal") * float(gain * math.sqrt(2 / max(n_in + n_out, 1)))
 
-# %% ../nbs/03_forward.ipynb #c140f489
+# %% ../nbs/03_forward.ipynb #e431e4ad
 def kaiming_normal(shape: tuple[int, int], # (n_in, n_out)
                    generator,              # np.random.Generator, or torch.Generator for a tensor on its device
                    a: float = 0.0,         # slope below 0 of the leaky ReLU that follows; 0: a ReLU
@@ -185,7 +215,8 @@ def kaiming_normal(shape: tuple[int, int], # (n_in, n_out)
     He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1502.01852. Raises ValueError unless `shape` has two
     axes, for another mode, TypeError for another generator.
     """
-    return _random("kaiming_normal", shape, generator, dtype, "normal") * _kaiming_std("kaiming_normal", shape, a, mode)
+    std = _kaiming_std("kaiming_normal", shape, a, mode)
+    return _random("kaiming_normal", shape, generator, dtype, "normal") * std
 
 
 def kaiming_uniform(shape: tuple[int, int], # (n_in, n_out)
@@ -198,10 +229,11 @@ def kaiming_uniform(shape: tuple[int, int], # (n_in, n_out)
     bound = math.sqrt(3) * _kaiming_std("kaiming_uniform", shape, a, mode)
     return _random("kaiming_uniform", shape, generator, dtype, "uniform") * bound
 
-# %% ../nbs/03_forward.ipynb #35d490cf
+# %% ../nbs/03_forward.ipynb #cf0b4bd3
 def _two(name, shape):
     "The two sizes of a shape; refuses other shapes."
-    if len(shape) != 2: raise ValueError(f"{name}: expected a shape (n_in, n_out), got {tuple(shape)}")
+    shape = check_shape(name, shape)
+    if len(shape) != 2: raise ValueError(f"{name}: expected a shape (n_in, n_out), got {shape}")
     return shape
 
 
@@ -214,14 +246,16 @@ def _kaiming_std(name, shape, a, mode):
 
 def _random(name, shape, generator, dtype, kind):
     "Random numbers of the generator's own library: standard normal, or uniform between -1 and 1."
+    torch = sys.modules.get("torch")                                     # whoever has a torch.Generator has imported it
     if isinstance(generator, np.random.Generator):
         x = generator.standard_normal(shape) if kind == "normal" else generator.uniform(-1, 1, shape)
-        return x.astype(dtype or np.float32)
-    torch = sys.modules.get("torch")                                     # whoever has a torch.Generator has imported it
-    if torch is None or not isinstance(generator, torch.Generator): raise TypeError(
-        f"{name}: expected a np.random.Generator or a torch.Generator, got {type(generator).__name__}")
-    x = torch.empty(shape, dtype=dtype, device=generator.device)
-    return x.normal_(generator=generator) if kind == "normal" else x.uniform_(-1, 1, generator=generator)
+        x = x.astype(dtype or np.float32)
+    elif torch and isinstance(generator, torch.Generator):
+        x = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+        if x.is_floating_point(): x.normal_(generator=generator) if kind == "normal" else x.uniform_(-1, 1, generator=generator)
+    else: raise TypeError(f"{name}: expected a np.random.Generator or a torch.Generator, got {type(generator).__name__}")
+    if "float" not in str(x.dtype): raise TypeError(f"{name}: expected a floating-point dtype, got {x.dtype}")
+    return x
 
 # %% ../nbs/03_forward.ipynb #0468ca54
 def add_bias(x,              # any shape
