@@ -8,20 +8,20 @@ from operator import index
 
 from .matmul import check_arrays
 
-# %% ../nbs/02_broadcasting.ipynb #10ef4c7d
+# %% ../nbs/02_broadcasting.ipynb #e7a3a4e2
 def broadcast_shapes(*shapes: tuple[int, ...],  # shapes, such as (3, 1) and (4,)
                     ) -> tuple[int, ...]:       # the shape that arrays of these shapes make together
     """The shape of the result when arrays of `shapes` are combined cell by cell.
 
     Raises ValueError, naming the axis, the sizes and the shapes, where they do not fit, or for a negative
-    size; TypeError for what is no shape. The rule is NumPy's: https://numpy.org/doc/stable/user/basics.broadcasting.html
+    size; TypeError for what is no shape. The rule: https://numpy.org/doc/stable/user/basics.broadcasting.html
     """
     shapes = [check_shape("broadcast_shapes", shape) for shape in shapes]
     out = []
     for axis in range(-max(map(len, shapes), default=0), 0):             # ..., -2, -1
         size, first = 1, ()
         for shape in shapes:
-            n = shape[axis] if len(shape) >= -axis else 1                # an axis that is not there counts as 1
+            n = shape[axis] if len(shape) >= -axis else 1   # an axis that is not there counts as 1
             if n in (1, size): continue
             if size != 1: raise ValueError(f"broadcast_shapes: {first} and {shape} do not fit: "
                                            f"axis {axis} has sizes {size} and {n}, and neither is 1")
@@ -46,12 +46,12 @@ def _integers(name, what, values):
     except TypeError: pass
     raise TypeError(f"{name}: expected {what}, got {values!r:.60}")
 
-# %% ../nbs/02_broadcasting.ipynb #47667a4a
-def broadcast_strides(shape: tuple[int, ...],    # of an array
-                      strides: tuple[int, ...],  # its strides, in bytes (NumPy) or in numbers (torch)
-                      to: tuple[int, ...],       # the shape to stretch it to
-                     ) -> tuple[int, ...]:       # strides, in the same unit, that show its memory at shape `to`
-    """The strides that stretch an array to shape `to` without a copy: 0 on each axis that it lacks or where it has size 1.
+# %% ../nbs/02_broadcasting.ipynb #92953ba7
+def broadcast_strides(shape: tuple[int, ...],     # of an array
+                      strides: tuple[int, ...],   # its strides, in bytes (NumPy) or in numbers (torch)
+                      to: tuple[int, ...],        # the shape to stretch it to
+                     ) -> tuple[int, ...]:        # strides, in the same unit, that show its memory at shape `to`
+    """The strides that stretch an array to shape `to` without a copy: 0 on axes that it lacks or where it has size 1.
 
     Raises ValueError where `shape` does not broadcast to `to` or has another number of axes than `strides`;
     TypeError for what is no shape, or no strides.
@@ -75,10 +75,10 @@ def _stretch(name, shape, to):
             f"{name}: {shape} does not broadcast to {to}: axis {i - len(to)} of size {n} cannot be stretched to {size}")
     return full
 
-# %% ../nbs/02_broadcasting.ipynb #a073a053
-def unbroadcast(grad,                    # gradient of a broadcast result
-                shape: tuple[int, ...],  # the shape that one of the inputs had
-               ):                        # gradient for that input, of shape `shape`; it may share memory with `grad`
+# %% ../nbs/02_broadcasting.ipynb #7d81accc
+def unbroadcast(grad,                     # gradient of a broadcast result
+                shape: tuple[int, ...],   # the shape that one of the inputs had
+               ):                         # gradient for that input, of shape `shape`; it may share memory with `grad`
     """Sum a gradient back to the shape it was broadcast from: the adjoint of broadcasting.
 
     Sums in the dtype of `grad`. Raises ValueError where `shape` does not broadcast to the shape of `grad`;

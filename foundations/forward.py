@@ -14,7 +14,7 @@ import numpy as np
 from .broadcasting import broadcast_shapes, check_shape
 from .matmul import check_arrays
 
-# %% ../nbs/03_forward.ipynb #32a0aae0
+# %% ../nbs/03_forward.ipynb #651cd658
 def linear(x,  # (n, n_in)
            w,  # (n_in, n_out)
            b,  # (n_out,)
@@ -22,8 +22,9 @@ def linear(x,  # (n, n_in)
     "A linear layer, `x @ w + b`. Raises ValueError, with the shapes, where they do not fit, and what `check_arrays` does."
     _, x, w, b = check_arrays("linear", x, w, b)
     if not (x.ndim == w.ndim == 2 and x.shape[1] == w.shape[0] and tuple(b.shape) == (w.shape[1],)): raise ValueError(
-        f"linear: x is {tuple(x.shape)}, w is {tuple(w.shape)} and b is {tuple(b.shape)}: expected (n, n_in), (n_in, n_out) and (n_out,)")
-    return x @ w + b                                                     # (n, n_in) @ (n_in, n_out) + (n_out,) -> (n, n_out)
+        f"linear: x is {tuple(x.shape)}, w is {tuple(w.shape)} and b is {tuple(b.shape)}: "
+        "expected (n, n_in), (n_in, n_out) and (n_out,)")
+    return x @ w + b   # (n, n_in) @ (n_in, n_out) + (n_out,) -> (n, n_out)
 
 # %% ../nbs/03_forward.ipynb #9e858db8
 def relu(x):  # any shape -> the same shape
@@ -31,7 +32,7 @@ def relu(x):  # any shape -> the same shape
     _, x = check_arrays("relu", x)
     return x.clip(0)
 
-# %% ../nbs/03_forward.ipynb #52c2ad5f
+# %% ../nbs/03_forward.ipynb #d632416f
 def subtraction(a, b):  # shapes that broadcast -> their common shape
     "a - b. Raises ValueError, with the shapes, where they do not broadcast, and what `check_arrays` does."
     _, a, b = check_arrays("subtraction", a, b)
@@ -39,7 +40,7 @@ def subtraction(a, b):  # shapes that broadcast -> their common shape
     except (ValueError, RuntimeError):
         try: broadcast_shapes(tuple(a.shape), tuple(b.shape))
         except ValueError as why: raise ValueError(f"subtraction: {str(why).removeprefix('broadcast_shapes: ')}") from None
-        raise                                                            # it was something else, such as memory
+        raise   # it was something else, such as memory
 
 
 def square(x):  # any shape -> the same shape
@@ -47,7 +48,7 @@ def square(x):  # any shape -> the same shape
     _, x = check_arrays("square", x)
     return x * x
 
-# %% ../nbs/03_forward.ipynb #67ac04e0
+# %% ../nbs/03_forward.ipynb #e17051c1
 def mean(x,                                       # any shape
          axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
          keepdims: bool = False,                  # keep these axes, with size 1
@@ -59,8 +60,8 @@ def mean(x,                                       # any shape
 
 def _mean(x, axes, keepdims=False):
     "The mean of `x`, which has been checked, over axes counted from 0."
-    if 0 in [x.shape[i] for i in axes]: return x.sum(axes, keepdims=keepdims) + math.nan     # 0 / 0
-    return x.mean(axes, keepdims=keepdims) if axes else x * 1            # a copy; torch would take () for "all axes"
+    if 0 in [x.shape[i] for i in axes]: return x.sum(axes, keepdims=keepdims) + math.nan   # 0 / 0
+    return x.mean(axes, keepdims=keepdims) if axes else x * 1                              # a copy; torch would take () for "all axes"
 
 # %% ../nbs/03_forward.ipynb #b30b0553
 def check_axes(name: str,                        # the function that asks; stands in the message
@@ -75,7 +76,7 @@ def check_axes(name: str,                        # the function that asks; stand
         raise ValueError(f"{name}: axis {axis} does not fit an array of shape {tuple(x.shape)}")
     return found
 
-# %% ../nbs/03_forward.ipynb #0dffc76a
+# %% ../nbs/03_forward.ipynb #632050e6
 def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without a last axis of size 1
         targ,  # (n,)
        ):      # one number; NaN for an empty batch
@@ -86,10 +87,11 @@ def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without
     _, pred, targ = check_arrays("mse", pred, targ)
     if pred.ndim == targ.ndim + 1 and pred.shape[-1] == 1: pred = pred[..., 0]
     if pred.shape != targ.shape: raise ValueError(
-        f"mse: pred is {tuple(pred.shape)} and targ is {tuple(targ.shape)}: expected equal shapes, or one more axis of size 1 in pred")
+        f"mse: pred is {tuple(pred.shape)} and targ is {tuple(targ.shape)}: "
+        "expected equal shapes, or one more axis of size 1 in pred")
     return mean(square(subtraction(pred, targ)))
 
-# %% ../nbs/03_forward.ipynb #86d68f43
+# %% ../nbs/03_forward.ipynb #6dc105c1
 def exp(x):  # any shape -> the same shape
     "e to the power of each number. Raises what `check_arrays` does."
     xp, x = check_arrays("exp", x)
@@ -106,7 +108,7 @@ def sum(x,                                       # any shape
     """
     _, x = check_arrays("sum", x)
     axes = check_axes("sum", x, axis)
-    return x.sum(axes, keepdims=keepdims) if axes else x * 1             # a copy; torch would take () for "all axes"
+    return x.sum(axes, keepdims=keepdims) if axes else x * 1   # a copy; torch would take () for "all axes"
 
 # %% ../nbs/03_forward.ipynb #bfe42a9c
 def softmax(x,              # any shape, usually (n, c)
@@ -163,7 +165,7 @@ def cross_entropy(logits,  # (n, c), any real numbers
     # -(onehot * log_softmax(logits)).sum(1), then the mean
     return -_mean(_log_softmax(xp, logits, 1)[rows, targ], (0,))         # (n, c) -> (n,) -> one number
 
-# %% ../nbs/03_forward.ipynb #446cebcf
+# %% ../nbs/03_forward.ipynb #baee5682
 def check_classes(name: str, # the function that asks; stands in the message
                   logits,    # (n, c)
                   targ,      # (n,)
@@ -173,13 +175,15 @@ def check_classes(name: str, # the function that asks; stands in the message
     Raises ValueError for a wrong shape, device or class, TypeError for another library, or for what is no integer.
     """
     xp, _ = check_arrays(name, targ)
-    if xp is not check_arrays(name, logits)[0]: check_arrays(name, logits, targ)             # says that libraries differ
+    if xp is not check_arrays(name, logits)[0]: check_arrays(name, logits, targ)   # says that libraries differ
     if not _integral(xp, targ.dtype): raise TypeError(
-        f"{name}: targ has dtype {targ.dtype}: expected integers, a class for each row; for one-hot rows use targ.argmax(1)")
+        f"{name}: targ has dtype {targ.dtype}: expected integers, a class for each row; "
+        "for one-hot rows use targ.argmax(1)")
     if logits.ndim != 2 or tuple(targ.shape) != (logits.shape[0],): raise ValueError(
         f"{name}: logits is {tuple(logits.shape)} and targ is {tuple(targ.shape)}: expected (n, c) and (n,)")
-    if logits.device != targ.device: raise ValueError(f"{name}: logits on {logits.device}, targ on {targ.device}; move one of them")
-    (n, c), targ = logits.shape, xp.astype(targ, xp.int64)               # a small dtype might not hold c
+    if logits.device != targ.device: raise ValueError(
+        f"{name}: logits on {logits.device}, targ on {targ.device}; move one of them")
+    (n, c), targ = logits.shape, xp.astype(targ, xp.int64)   # a small dtype might not hold c
     if n and not (0 <= targ.min() and targ.max() < c):
         i = ((targ < 0) | (targ >= c)).tolist().index(True)
         raise ValueError(f"{name}: targ[{i}] is {int(targ[i])}: expected a class from 0 to {c - 1}")
@@ -189,19 +193,20 @@ def check_classes(name: str, # the function that asks; stands in the message
 @cache
 def _integral(xp, dtype): return xp.isdtype(dtype, "integral")
 
-# %% ../nbs/03_forward.ipynb #7958bc59
+# %% ../nbs/03_forward.ipynb #042ea925
 def xavier_normal(shape: tuple[int, int], # (n_in, n_out)
-                  generator,              # np.random.Generator, or torch.Generator for a tensor on its device
-                  gain: float = 1.0,      # multiplies the standard deviation
-                  dtype=None,             # of the result; None: float32, or torch's default
-                 ):                       # (n_in, n_out)
+                  generator,           # np.random.Generator, or torch.Generator for a tensor on its device
+                  gain: float = 1.0,   # multiplies the standard deviation
+                  dtype=None,          # of the result; None: float32, or torch's default
+                 ):                    # (n_in, n_out)
     """Normal random weights of standard deviation gain·√(2 / (n_in + n_out)).
 
     Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html. Raises ValueError unless `shape`
     has two axes, TypeError for another generator.
     """
     n_in, n_out = _two("xavier_normal", shape)
-    return _random("xavier_normal", (n_in, n_out), generator, dtype, "normal") * float(gain * math.sqrt(2 / max(n_in + n_out, 1)))
+    std = float(gain) * math.sqrt(2 / max(n_in + n_out, 1))
+    return _random("xavier_normal", (n_in, n_out), generator, dtype, "normal") * std
 
 # %% ../nbs/03_forward.ipynb #e431e4ad
 def kaiming_normal(shape: tuple[int, int], # (n_in, n_out)
@@ -229,7 +234,7 @@ def kaiming_uniform(shape: tuple[int, int], # (n_in, n_out)
     bound = math.sqrt(3) * _kaiming_std("kaiming_uniform", shape, a, mode)
     return _random("kaiming_uniform", shape, generator, dtype, "uniform") * bound
 
-# %% ../nbs/03_forward.ipynb #cf0b4bd3
+# %% ../nbs/03_forward.ipynb #c5564ef1
 def _two(name, shape):
     "The two sizes of a shape; refuses other shapes."
     shape = check_shape(name, shape)
@@ -243,28 +248,29 @@ def _kaiming_std(name, shape, a, mode):
     if mode not in fans: raise ValueError(f"{name}: expected mode fan_in or fan_out, got {mode!r}")
     return math.sqrt(2 / ((1 + a**2) * max(fans[mode], 1)))
 
-
+# %% ../nbs/03_forward.ipynb #f4fdea71
 def _random(name, shape, generator, dtype, kind):
     "Random numbers of the generator's own library: standard normal, or uniform between -1 and 1."
-    torch = sys.modules.get("torch")                                     # whoever has a torch.Generator has imported it
-    if isinstance(generator, np.random.Generator):
-        x = generator.standard_normal(shape) if kind == "normal" else generator.uniform(-1, 1, shape)
-        x = x.astype(dtype or np.float32)
-    elif torch and isinstance(generator, torch.Generator):
-        x = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
-        if x.is_floating_point(): x.normal_(generator=generator) if kind == "normal" else x.uniform_(-1, 1, generator=generator)
-    else: raise TypeError(f"{name}: expected a np.random.Generator or a torch.Generator, got {type(generator).__name__}")
-    if "float" not in str(x.dtype): raise TypeError(f"{name}: expected a floating-point dtype, got {x.dtype}")
-    return x
+    torch = sys.modules.get("torch")   # whoever has a torch.Generator has imported it
+    numpy = isinstance(generator, np.random.Generator)
+    if not numpy and not (torch and isinstance(generator, torch.Generator)): raise TypeError(
+        f"{name}: expected a np.random.Generator or a torch.Generator, got {type(generator).__name__}")
+    dtype = np.dtype(dtype or np.float32) if numpy else dtype or torch.get_default_dtype()
+    if not (dtype.kind == "f" if numpy else dtype.is_floating_point):
+        raise TypeError(f"{name}: expected a floating-point dtype, got {dtype}")
+    if numpy: return (generator.standard_normal(shape) if kind == "normal" else generator.uniform(-1, 1, shape)).astype(dtype)
+    x = torch.empty(shape, dtype=dtype, device=generator.device)
+    return x.normal_(generator=generator) if kind == "normal" else x.uniform_(-1, 1, generator=generator)
 
-# %% ../nbs/03_forward.ipynb #0468ca54
+# %% ../nbs/03_forward.ipynb #af0702ad
 def add_bias(x,              # any shape
              b,              # (n,), where n is the size of `x` along `axis`
              axis: int = -1, # the axis of `x` along which `b` lies
             ):               # the shape of `x`
-    "Add a bias along one axis of `x`. Raises ValueError unless `b` fits that axis, and what `check_axes` and `check_arrays` do."
+    "Add a bias along one axis of `x`. ValueError unless `b` fits it; and what `check_axes` and `check_arrays` raise."
     _, x, b = check_arrays("add_bias", x, b)
     [axis] = check_axes("add_bias", x, (axis,))                          # the one axis, counted from 0
     if tuple(b.shape) != (x.shape[axis],): raise ValueError(
-        f"add_bias: x is {tuple(x.shape)} and b is {tuple(b.shape)}: for axis {axis}, expected b of shape ({x.shape[axis]},)")
-    return x + b.reshape(b.shape[0], *[1] * (x.ndim - 1 - axis))         # (3,) -> (3, 1, 1) for two axes at its right
+        f"add_bias: x is {tuple(x.shape)} and b is {tuple(b.shape)}: "
+        f"for axis {axis}, expected b of shape ({x.shape[axis]},)")
+    return x + b.reshape(b.shape[0], *[1] * (x.ndim - 1 - axis))   # (3,) -> (3, 1, 1) for two axes at its right
