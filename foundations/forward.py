@@ -32,14 +32,15 @@ def relu(x):  # any shape -> the same shape
     _, x = check_arrays("relu", x)
     return x.clip(0)
 
-# %% ../nbs/03_forward.ipynb #d632416f
+# %% ../nbs/03_forward.ipynb #f57edc73
 def subtraction(a, b):  # shapes that broadcast -> their common shape
     "a - b. Raises ValueError, with the shapes, where they do not broadcast, and what `check_arrays` does."
     _, a, b = check_arrays("subtraction", a, b)
     try: return a - b
     except (ValueError, RuntimeError):
         try: broadcast_shapes(tuple(a.shape), tuple(b.shape))
-        except ValueError as why: raise ValueError(f"subtraction: {str(why).removeprefix('broadcast_shapes: ')}") from None
+        except ValueError as why:
+            raise ValueError(f"subtraction: {str(why).removeprefix('broadcast_shapes: ')}") from None
         raise   # it was something else, such as memory
 
 
@@ -48,7 +49,7 @@ def square(x):  # any shape -> the same shape
     _, x = check_arrays("square", x)
     return x * x
 
-# %% ../nbs/03_forward.ipynb #e17051c1
+# %% ../nbs/03_forward.ipynb #9ba86862
 def mean(x,                                       # any shape
          axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
          keepdims: bool = False,                  # keep these axes, with size 1
@@ -61,7 +62,7 @@ def mean(x,                                       # any shape
 def _mean(x, axes, keepdims=False):
     "The mean of `x`, which has been checked, over axes counted from 0."
     if 0 in [x.shape[i] for i in axes]: return x.sum(axes, keepdims=keepdims) + math.nan   # 0 / 0
-    return x.mean(axes, keepdims=keepdims) if axes else x * 1                              # a copy; torch would take () for "all axes"
+    return x.mean(axes, keepdims=keepdims) if axes else x * 1   # a copy; to torch, () means all axes
 
 # %% ../nbs/03_forward.ipynb #b30b0553
 def check_axes(name: str,                        # the function that asks; stands in the message
@@ -91,7 +92,7 @@ def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without
         "expected equal shapes, or one more axis of size 1 in pred")
     return mean(square(subtraction(pred, targ)))
 
-# %% ../nbs/03_forward.ipynb #6dc105c1
+# %% ../nbs/03_forward.ipynb #9a42373f
 def exp(x):  # any shape -> the same shape
     "e to the power of each number. Raises what `check_arrays` does."
     xp, x = check_arrays("exp", x)
@@ -104,11 +105,12 @@ def sum(x,                                       # any shape
        ):                                        # `x` without these axes
     """The sum over some axes, in the dtype of `x`; the sum of nothing is 0.
 
-    NumPy's float16 stops at 2,048 ones; use float32 there. Raises what `check_axes` and `check_arrays` do.
+    NumPy's float16 can stop at 2,048 ones, when it sums down the columns of a matrix; use float32 there.
+    Raises what `check_axes` and `check_arrays` do.
     """
     _, x = check_arrays("sum", x)
     axes = check_axes("sum", x, axis)
-    return x.sum(axes, keepdims=keepdims) if axes else x * 1   # a copy; torch would take () for "all axes"
+    return x.sum(axes, keepdims=keepdims) if axes else x * 1   # a copy; to torch, () means all axes
 
 # %% ../nbs/03_forward.ipynb #bfe42a9c
 def softmax(x,              # any shape, usually (n, c)
@@ -165,7 +167,7 @@ def cross_entropy(logits,  # (n, c), any real numbers
     # -(onehot * log_softmax(logits)).sum(1), then the mean
     return -_mean(_log_softmax(xp, logits, 1)[rows, targ], (0,))         # (n, c) -> (n,) -> one number
 
-# %% ../nbs/03_forward.ipynb #baee5682
+# %% ../nbs/03_forward.ipynb #98725675
 def check_classes(name: str, # the function that asks; stands in the message
                   logits,    # (n, c)
                   targ,      # (n,)
@@ -189,7 +191,7 @@ def check_classes(name: str, # the function that asks; stands in the message
         raise ValueError(f"{name}: targ[{i}] is {int(targ[i])}: expected a class from 0 to {c - 1}")
     return targ
 
-
+# %% ../nbs/03_forward.ipynb #fec0d9e4
 @cache
 def _integral(xp, dtype): return xp.isdtype(dtype, "integral")
 
@@ -248,7 +250,7 @@ def _kaiming_std(name, shape, a, mode):
     if mode not in fans: raise ValueError(f"{name}: expected mode fan_in or fan_out, got {mode!r}")
     return math.sqrt(2 / ((1 + a**2) * max(fans[mode], 1)))
 
-# %% ../nbs/03_forward.ipynb #f4fdea71
+# %% ../nbs/03_forward.ipynb #85be06be
 def _random(name, shape, generator, dtype, kind):
     "Random numbers of the generator's own library: standard normal, or uniform between -1 and 1."
     torch = sys.modules.get("torch")   # whoever has a torch.Generator has imported it
@@ -258,7 +260,9 @@ def _random(name, shape, generator, dtype, kind):
     dtype = np.dtype(dtype or np.float32) if numpy else dtype or torch.get_default_dtype()
     if not (dtype.kind == "f" if numpy else dtype.is_floating_point):
         raise TypeError(f"{name}: expected a floating-point dtype, got {dtype}")
-    if numpy: return (generator.standard_normal(shape) if kind == "normal" else generator.uniform(-1, 1, shape)).astype(dtype)
+    if numpy:
+        x = generator.standard_normal(shape) if kind == "normal" else generator.uniform(-1, 1, shape)
+        return x.astype(dtype)
     x = torch.empty(shape, dtype=dtype, device=generator.device)
     return x.normal_(generator=generator) if kind == "normal" else x.uniform_(-1, 1, generator=generator)
 
