@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['figure', 'digits', 'scores', 'shapes', 'ladder', 'rates', 'memory_walk', 'stretched', 'strides', 'curves', 'depth',
-           'histograms']
+           'histograms', 'tangent', 'chain', 'agreement']
 
 # %% ../nbs/tools/draw.ipynb #f10af504
 import base64, io
@@ -435,3 +435,83 @@ def _spread_words(x):
     "The share of zeros and the standard deviation of `x`."
     x = np.asarray(x)
     return f"zero: {(x == 0).mean():.0%}\nstd {x.std(dtype=np.float64):.2g}"
+
+# %% ../nbs/tools/draw.ipynb #47fbcf91
+def tangent(x: Sequence,       # where the curve is known
+            y: Sequence,       # its values
+            at: tuple,         # the point (x, y) that the line goes through
+            slope: float,      # of the line
+            xlabel: str, ylabel: str, title: str = "",
+           ):                  # matplotlib figure
+    "A curve and a straight line through one of its points."
+    fig = figure(6, 3.6, f"{ylabel} against {xlabel}, and a line of slope {slope:.3g} through ({at[0]:.3g}, {at[1]:.3g}).")
+    ax, x = fig.subplots(), np.asarray(x)
+    near = x[np.abs(x - at[0]) <= (x.max() - x.min()) / 3]
+    ax.plot(x, y, color=_DARK, label=ylabel)
+    ax.plot(near, at[1] + slope * (near - at[0]), color=_FIVE[2], linestyle="--", label=f"slope {slope:.3g}")
+    ax.plot(*at, "o", color=_FIVE[2])
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #3d06f2a6
+def chain(values: Sequence,        # (name, shape) of what goes into the first box, and of what comes out of each
+          boxes: Sequence[str],    # what each box does
+          inputs: Sequence = (),   # for each box, the (name, shape) of what else goes into it
+          title: str = "",         # above all
+         ):                        # matplotlib figure
+    "A chain of functions: values go right, gradients go left, every arrow with its shape. ValueError unless counts fit."
+    if len(values) != len(boxes) + 1 or inputs and len(inputs) != len(boxes):
+        raise ValueError(f"draw.chain: {len(boxes)} boxes, {len(values)} values, inputs for {len(inputs)}")
+    most = max(map(len, inputs), default=0)
+    said = " -> ".join(f"{name} {shape} -> {box}" for (name, shape), box in zip(values, boxes))
+    fig = figure(2.3 * len(values) - 0.8, 1.7 + 0.35 * most, f"Forward: {said} -> {values[-1][0]}. Gradients go back with the same shapes.")
+    ax = fig.subplots()
+    for i, (name, shape) in enumerate(values):
+        start, end = (3 * i - 1.9, 3 * i - 0.1) if i else (-1.9, -0.1)
+        _flow(ax, start, end, 0.22, f"{name}  {shape}", _BLUE)
+        _flow(ax, end, start, -0.22, f"d{name}  {shape}", _RED)
+    for i, box in enumerate(boxes):
+        ax.text(3 * i + 0.5, 0, box, ha="center", va="center", fontsize=12, family="monospace",
+                bbox=dict(boxstyle="round,pad=0.6", facecolor="#fdf3c0", edgecolor="#888"))
+        for j, (name, shape) in enumerate(inputs[i] if inputs else ()):
+            ax.text(3 * i + 0.4, -0.85 - 0.35 * j, f"{name}  {shape}", ha="right", color=_BLUE, fontsize=10)
+            ax.text(3 * i + 0.6, -0.85 - 0.35 * j, f"d{name}", ha="left", color=_RED, fontsize=10)
+    ax.set(xlim=(-2.1, 3 * len(boxes)), ylim=(-0.75 - 0.35 * most, 0.8))
+    ax.axis("off")
+    ax.set_title(title)
+    return fig
+
+
+def _flow(ax, start, end, y, text, colour):
+    "An arrow with its name and shape: above it when it goes right, below when it goes left."
+    ax.annotate("", (end, y), (start, y), arrowprops=dict(arrowstyle="-|>", color=colour, lw=1.5))
+    up = end > start
+    ax.text((start + end) / 2, y + (0.12 if up else -0.12), text, ha="center", va="bottom" if up else "top", fontsize=10, color=colour)
+
+# %% ../nbs/tools/draw.ipynb #08581254
+def agreement(rows: dict,                # name -> {name of a column: relative difference, or in words what is wrong}
+              allowed: dict[str, float], # name of a column -> the largest difference that is allowed there
+              title: str = "",           # above the table
+             ):                          # matplotlib figure
+    "A table of differences, coloured by what is allowed. ValueError unless each row has all columns of `allowed`."
+    for name, row in rows.items():
+        if list(row) != list(allowed): raise ValueError(f"draw.agreement: {name} has {list(row)}; expected {list(allowed)}")
+    cells = [[v if isinstance(v, str) else f"{v:.1e}" for v in row.values()] for row in rows.values()]
+    good = [[not isinstance(row[c], str) and row[c] <= limit for c, limit in allowed.items()] for row in rows.values()]
+    looks = [["#d8f0d0" if g else "#f4a582" for g in line] for line in good]
+    said = "; ".join(f"{name}: {', '.join(line)}" for name, line in zip(rows, cells))
+    fig = figure(1.6 + 2.3 * len(allowed), 0.34 * len(rows) + 0.95 + 0.3 * bool(title), f"A table of relative differences. {said}.")
+    ax = fig.subplots()
+    heads = [f"{c}\n(at most {limit:.0e})" for c, limit in allowed.items()]
+    table = ax.table(cells, cellColours=looks, rowLabels=list(rows), colLabels=heads, cellLoc="center", loc="upper center", bbox=(0.12, 0, 0.88, 1))
+    table.auto_set_font_size(False)
+    table.set_fontsize(10)
+    for (row, _), cell in table.get_celld().items():
+        cell.set_edgecolor("#999")
+        cell.set_height((1.8 if row == 0 else 1) / (len(rows) + 1.8))
+    ax.axis("off")
+    ax.set_title(title)
+    return fig
