@@ -2,14 +2,16 @@
 
 # %% auto #0
 __all__ = ['check_dout', 'square_grad', 'exp_grad', 'log_grad', 'relu_grad', 'subtraction_grad', 'sum_grad', 'mean_grad',
-           'mse_grad', 'matmul_grad', 'linear_grad', 'forward_and_backward', 'softmax_grad', 'log_softmax_grad',
-           'cross_entropy_grad', 'add_bias_grad']
+           'mse_grad', 'matmul_grad', 'linear_grad', 'add_bias_grad', 'forward_and_backward', 'softmax_grad',
+           'log_softmax_grad', 'cross_entropy_grad']
 
-# %% ../nbs/04_backward.ipynb #b1361df3
+# %% ../nbs/04_backward.ipynb #97790ad7
+import math
 from numbers import Real
 
-from .broadcasting import broadcast_shapes, unbroadcast
-from .forward import check_axes, check_classes, exp, softmax
+from .broadcasting import unbroadcast
+from .forward import check_axes, check_bias, check_classes, check_linear, check_mse, common_shape
+from .forward import exp, linear, mse, relu, softmax
 from .matmul import check_arrays, check_matmul
 
 # %% ../nbs/04_backward.ipynb #f6041268
@@ -25,38 +27,38 @@ def check_dout(name: str,                # the function that asks; stands in the
         f"{name}: dout is {tuple(dout.shape)} and the output is {tuple(shape)}: expected the same shape")
     return dout if dout.dtype == x.dtype else xp.astype(dout, x.dtype)
 
-# %% ../nbs/04_backward.ipynb #cd319d4c
+# %% ../nbs/04_backward.ipynb #b2973542
 def square_grad(dout, x):  # two of the same shape -> a tuple of one
-    "Gradient of `square`: 2x. Raises what `check_dout` does."
+    "Gradient of `square`: dout · 2x. Raises what `check_dout` does."
     _, x = check_arrays("square_grad", x)
-    return (check_dout("square_grad", dout, x.shape, x) * 2 * x,)
+    return (check_dout("square_grad", dout, x.shape, x) * (2 * x),)
 
 
 def exp_grad(dout, x):  # two of the same shape -> a tuple of one
-    "Gradient of `exp`: eˣ again. Raises what `check_dout` does."
+    "Gradient of `exp`: dout · eˣ. Raises what `check_dout` does."
     _, x = check_arrays("exp_grad", x)
     return (check_dout("exp_grad", dout, x.shape, x) * exp(x),)
 
 
 def log_grad(dout, x):  # two of the same shape -> a tuple of one
-    "Gradient of `log`: 1/x. Raises what `check_dout` does."
+    "Gradient of `log`: dout / x. Raises what `check_dout` does."
     _, x = check_arrays("log_grad", x)
     return (check_dout("log_grad", dout, x.shape, x) / x,)
 
 
 def relu_grad(dout, x):  # two of the same shape -> a tuple of one
-    "Gradient of `relu`: 1 above 0, else 0; so 0 at 0, as torch has it. Raises what `check_dout` does."
+    "Gradient of `relu`: dout above 0, else dout · 0, at 0 too, as torch has it. Raises what `check_dout` does."
     _, x = check_arrays("relu_grad", x)
     return (check_dout("relu_grad", dout, x.shape, x) * (x > 0),)
 
-# %% ../nbs/04_backward.ipynb #f1eed9c0
+# %% ../nbs/04_backward.ipynb #dc0082f0
 def subtraction_grad(dout, a, b):  # the shape of a - b, and two that broadcast to it -> a tuple of two
-    "Gradients of `subtraction`: 1 and -1, summed where an input was stretched. Raises what `check_dout` does."
+    "Gradients of `subtraction`: dout and -dout, summed where an input was stretched. Raises what it and `check_dout` do."
     _, a, b = check_arrays("subtraction_grad", a, b)
-    dout = check_dout("subtraction_grad", dout, broadcast_shapes(tuple(a.shape), tuple(b.shape)), a)
+    dout = check_dout("subtraction_grad", dout, common_shape("subtraction_grad", a, b), a)
     return unbroadcast(dout, tuple(a.shape)), unbroadcast(-dout, tuple(b.shape))
 
-# %% ../nbs/04_backward.ipynb #8d492e24
+# %% ../nbs/04_backward.ipynb #cd25e201
 def sum_grad(dout, x,                               # the shape of the sum; the shape that was summed
              axis: int | tuple[int, ...] | None = None,  # as in `sum`
              keepdims: bool = False,                # as in `sum`
@@ -74,7 +76,7 @@ def mean_grad(dout, x,                                     # the shape of the me
     "Gradient of `mean`: that of the sum, divided by the count. Raises what `check_axes` and `check_dout` do."
     xp, x = check_arrays("mean_grad", x)
     dout, count = _with_axes("mean_grad", dout, x, axis, keepdims)
-    return (dout / max(count, 1) + xp.zeros_like(x),)
+    return (dout * (1 / max(count, 1)) + xp.zeros_like(x),)
 
 # %% ../nbs/04_backward.ipynb #8380fe93
 def _with_axes(name, dout, x, axis, keepdims):
@@ -84,33 +86,41 @@ def _with_axes(name, dout, x, axis, keepdims):
     shape = kept if keepdims else [n for i, n in enumerate(x.shape) if i not in axes]
     return check_dout(name, dout, tuple(shape), x).reshape(tuple(kept)), math.prod(x.shape[i] for i in axes)
 
-# %% ../nbs/04_backward.ipynb #360ec739
+# %% ../nbs/04_backward.ipynb #9d629d76
 def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), and (n,) -> a tuple of two, of the shapes of pred and targ
-    "Gradients of `mse`: 2 (pred - targ) / n, and the opposite; None for integer targets. Raises what `check_dout` does."
-    given, (xp, pred, targ) = targ, check_arrays("mse_grad", pred, targ)
-    flat = pred[..., 0] if pred.ndim == targ.ndim + 1 and pred.shape[-1] == 1 else pred
-    if flat.shape != targ.shape: raise ValueError(
-        f"mse_grad: pred is {tuple(pred.shape)} and targ is {tuple(targ.shape)}: expected equal shapes, or (n, 1) and (n,)")
-    n = max(math.prod(targ.shape), 1)
-    g = check_dout("mse_grad", dout, (), pred) * (2 / n) * (flat - targ)
-    return g.reshape(tuple(pred.shape)), -g if xp.isdtype(given.dtype, "real floating") else None
+    "Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integer targets. Raises what it and `check_dout` do."
+    xp, pred, _ = check_arrays("mse_grad", pred, targ)
+    whole = not xp.isdtype(targ.dtype, "real floating")
+    flat, targ = check_mse("mse_grad", pred, targ)
+    g = check_dout("mse_grad", dout, (), flat) * (2 / max(math.prod(targ.shape), 1)) * (flat - targ)
+    return g.reshape(tuple(pred.shape)), None if whole else -g
 
-# %% ../nbs/04_backward.ipynb #15c5cee6
+# %% ../nbs/04_backward.ipynb #0fedc975
 def matmul_grad(dout, a, b):  # (n, m), (n, p), (p, m) -> (n, p), (p, m)
     "Gradients of the matrix product: dout @ b.T and a.T @ dout. Raises what `check_matmul` and `check_dout` do."
     a, b = check_matmul("matmul_grad", a, b)
     dout = check_dout("matmul_grad", dout, (a.shape[0], b.shape[1]), a)
-    return dout @ b.T, a.T @ dout   # (n, m) @ (m, p) -> (n, p);  (p, n) @ (n, m) -> (p, m)
+    return _matmul_grad(dout, a, b)
 
-# %% ../nbs/04_backward.ipynb #5d4e802b
+
+def _matmul_grad(dout, a, b): return dout @ b.T, a.T @ dout   # (n, m) @ (m, p) -> (n, p);  (p, n) @ (n, m) -> (p, m)
+
+# %% ../nbs/04_backward.ipynb #496330d5
 def linear_grad(dout, x, w, b):   # (n, n_out), (n, n_in), (n_in, n_out), (n_out,) -> gradients of x, w and b
-    "Gradients of `linear`: dout @ w.T, x.T @ dout, and dout summed over the rows. Raises what `linear` and `check_dout` do."
-    _, x, w, b = check_arrays("linear_grad", x, w, b)
-    if not x.ndim == w.ndim == 2 or x.shape[1] != w.shape[0] or tuple(b.shape) != (w.shape[1],): raise ValueError(
-        f"linear_grad: x is {tuple(x.shape)}, w is {tuple(w.shape)} and b is {tuple(b.shape)}: "
-        "expected (n, n_in), (n_in, n_out) and (n_out,)")
+    "Gradients of `linear`: dout @ w.T, x.T @ dout, and dout summed over the rows. Raises what it and `check_dout` do."
+    x, w, b = check_linear("linear_grad", x, w, b)
     dout = check_dout("linear_grad", dout, (x.shape[0], w.shape[1]), x)
-    return *matmul_grad(dout, x, w), unbroadcast(dout, tuple(b.shape))
+    return *_matmul_grad(dout, x, w), dout.sum(0)
+
+# %% ../nbs/04_backward.ipynb #2d0d023c
+def add_bias_grad(dout, x, b,     # two of the same shape, and (n,), n the size of x along `axis`
+                  axis: int = -1, # as in `add_bias`
+                 ) -> tuple:      # gradients of x and b
+    "Gradients of `add_bias`: dout itself, and dout summed over all other axes. Raises what it and `check_dout` do."
+    x, _, axis = check_bias("add_bias_grad", x, b, axis)
+    dout = check_dout("add_bias_grad", dout, x.shape, x)
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    return dout, dout.sum(others) if others else dout * 1   # to torch, () means all axes
 
 # %% ../nbs/04_backward.ipynb #5d3f5ec8
 def forward_and_backward(x, y, w1, b1, w2, b2):  # (n, n_in), (n,), (n_in, h), (h,), (h, 1), (1,)
@@ -129,42 +139,31 @@ def forward_and_backward(x, y, w1, b1, w2, b2):  # (n, n_in), (n,), (n_in, h), (
     dx, dw1, db1 = linear_grad(dz, x, w1, b1)    # (n, n_in), (n_in, h), (h,)
     return loss, (dx, dw1, db1, dw2, db2)
 
-# %% ../nbs/04_backward.ipynb #ff6aab3f
+# %% ../nbs/04_backward.ipynb #d36b9ebb
 def softmax_grad(dout, x,        # two of the same shape
                  axis: int = -1, # as in `softmax`
                 ) -> tuple:      # of one
     "Gradient of `softmax`: p (dout - Σ dout p), with p = softmax(x). Raises what `softmax` and `check_dout` do."
-    p = softmax(x, axis)
-    dout = check_dout("softmax_grad", dout, p.shape, p)
+    _, x = check_arrays("softmax_grad", x)
+    [axis] = check_axes("softmax_grad", x, (axis,))
+    p, dout = softmax(x, axis), check_dout("softmax_grad", dout, x.shape, x)
     return (p * (dout - (dout * p).sum(axis, keepdims=True)),)
 
-# %% ../nbs/04_backward.ipynb #9b4e857a
+# %% ../nbs/04_backward.ipynb #330e346b
 def log_softmax_grad(dout, x,        # two of the same shape
                      axis: int = -1, # as in `log_softmax`
                     ) -> tuple:      # of one
     "Gradient of `log_softmax`: dout - softmax(x) Σ dout. Raises what `softmax` and `check_dout` do."
-    p = softmax(x, axis)
-    dout = check_dout("log_softmax_grad", dout, p.shape, p)
+    _, x = check_arrays("log_softmax_grad", x)
+    [axis] = check_axes("log_softmax_grad", x, (axis,))
+    p, dout = softmax(x, axis), check_dout("log_softmax_grad", dout, x.shape, x)
     return (dout - p * dout.sum(axis, keepdims=True),)
 
-# %% ../nbs/04_backward.ipynb #e826aa0f
+# %% ../nbs/04_backward.ipynb #0a78cd23
 def cross_entropy_grad(dout, logits, targ):  # a number, (n, c), (n,) integers -> (n, c), None
-    "Gradient of `cross_entropy`: (softmax(logits) - onehot) / n, and None for the classes. Raises what `cross_entropy` and `check_dout` do."
+    "Gradient of `cross_entropy`: dout (softmax(logits) - onehot) / n; None for the classes. Raises what it and `check_dout` do."
     xp, logits = check_arrays("cross_entropy_grad", logits)
     targ = check_classes("cross_entropy_grad", logits, targ)
     dout, n, g = check_dout("cross_entropy_grad", dout, (), logits), logits.shape[0], softmax(logits)
     g[xp.arange(n, device=logits.device), targ] -= 1             # g is ours alone: softmax made it
-    return g * (dout / max(n, 1)), None
-
-# %% ../nbs/04_backward.ipynb #07312ca0
-def add_bias_grad(dout, x, b,     # two of the same shape, and (n,), n the size of x along `axis`
-                  axis: int = -1, # as in `add_bias`
-                 ) -> tuple:      # gradients of x and b
-    "Gradients of `add_bias`: dout, and dout summed over all other axes. Raises what `add_bias` and `check_dout` do."
-    _, x, b = check_arrays("add_bias_grad", x, b)
-    [axis] = check_axes("add_bias_grad", x, (axis,))
-    if tuple(b.shape) != (x.shape[axis],): raise ValueError(
-        f"add_bias_grad: x is {tuple(x.shape)} and b is {tuple(b.shape)}: expected b of shape ({x.shape[axis]},)")
-    dout = check_dout("add_bias_grad", dout, x.shape, x)
-    upright = (b.shape[0], *[1] * (x.ndim - 1 - axis))           # as it was added
-    return dout, unbroadcast(dout, upright).reshape(b.shape[0])
+    return g * (dout * (1 / max(n, 1))), None

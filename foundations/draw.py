@@ -456,7 +456,7 @@ def tangent(x: Sequence,       # where the curve is known
     ax.spines[["top", "right"]].set_visible(False)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #3d06f2a6
+# %% ../nbs/tools/draw.ipynb #900af41f
 def chain(values: Sequence,        # (name, shape) of what goes into the first box, and of what comes out of each
           boxes: Sequence[str],    # what each box does
           inputs: Sequence = (),   # for each box, the (name, shape) of what else goes into it
@@ -470,16 +470,16 @@ def chain(values: Sequence,        # (name, shape) of what goes into the first b
     fig = figure(2.3 * len(values) - 0.8, 1.7 + 0.35 * most, f"Forward: {said} -> {values[-1][0]}. Gradients go back with the same shapes.")
     ax = fig.subplots()
     for i, (name, shape) in enumerate(values):
-        start, end = (3 * i - 1.9, 3 * i - 0.1) if i else (-1.9, -0.1)
+        start, end = 3 * i - 1.65, 3 * i - 0.35
         _flow(ax, start, end, 0.22, f"{name}  {shape}", _BLUE)
         _flow(ax, end, start, -0.22, f"d{name}  {shape}", _RED)
     for i, box in enumerate(boxes):
-        ax.text(3 * i + 0.5, 0, box, ha="center", va="center", fontsize=12, family="monospace",
+        ax.text(3 * i + 0.5, 0, box, ha="center", va="center", fontsize=11, family="monospace",
                 bbox=dict(boxstyle="round,pad=0.6", facecolor="#fdf3c0", edgecolor="#888"))
         for j, (name, shape) in enumerate(inputs[i] if inputs else ()):
             ax.text(3 * i + 0.4, -0.85 - 0.35 * j, f"{name}  {shape}", ha="right", color=_BLUE, fontsize=10)
             ax.text(3 * i + 0.6, -0.85 - 0.35 * j, f"d{name}", ha="left", color=_RED, fontsize=10)
-    ax.set(xlim=(-2.1, 3 * len(boxes)), ylim=(-0.75 - 0.35 * most, 0.8))
+    ax.set(xlim=(-1.9, 3 * len(boxes) - 0.2), ylim=(-0.75 - 0.35 * most, 0.8))
     ax.axis("off")
     ax.set_title(title)
     return fig

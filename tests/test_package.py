@@ -1,5 +1,5 @@
 """The package as a programmer gets it: the wheel, its data, and an import that does nothing."""
-import configparser, json, shutil, subprocess, sys, zipfile
+import builtins, configparser, dis, importlib, json, shutil, subprocess, sys, types, zipfile
 from pathlib import Path
 
 import pytest
@@ -60,3 +60,15 @@ import {module}
 heavy = {{"torch", "numba", "matplotlib", "pooch", "requests", "tqdm", "ipywidgets", "IPython"}}
 print(json.dumps([[f for f in opened if not f.endswith((".py", ".pyc")) and ".pyc." not in f], sorted(heavy & set(sys.modules))]))""", installed[1])
     assert opened == [] and loaded == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_uses_a_name_that_its_module_lacks(module):
+    "A notebook runs its own cells, so it does not notice when an exported function needs what a cell that is not exported imports."
+    scope, asked = importlib.import_module(module), set()
+    tree = [compile((ROOT / f"{module.replace('.', '/')}.py").read_text(), module, "exec")]
+    while tree:
+        code = tree.pop()
+        asked |= {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        tree += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    assert [name for name in asked if not hasattr(scope, name) and not hasattr(builtins, name)] == []
