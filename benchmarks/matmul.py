@@ -1,6 +1,6 @@
 """What chapter 1 promises, measured: every number is a ratio within this run, timed in turns, on one thread.
 
-    python benchmarks/matmul.py        or        make bench
+    python benchmarks/matmul.py        (make bench runs all of them)
 
 Prints one table for each promise, with its target, and fails when a target is missed.
 """
@@ -14,17 +14,8 @@ import numpy as np
 
 from foundations.matmul import (compiled, loops_ijk, loops_ikj, matmul, matmul_broadcast, matmul_compiled, matmul_einsum, matmul_lists,
                                 matmul_loops, matmul_rowcol)
-from foundations.timing import factor, race, speedups
-
-missed = []
-
-
-def report(what, value, target=None, good=None, show=factor):
-    "One line; remembers a target that was missed."
-    good = target is None or (value >= target if good is None else good)
-    print(f"  {what:44} {show(value):>10}" + ("" if target is None else f"   target {show(target):>8}   {'met' if good else 'MISSED'}"))
-    if not good: missed.append(what)
-
+from foundations.timing import race, speedups
+from report import finish, report
 
 def ladder(rounds=7):
     "The rungs at (32, 784) @ (784, 100), against the triple loop on arrays."
@@ -79,5 +70,4 @@ if __name__ == "__main__":
     kernel()
     loop_order()
     imports()
-    print("all targets met" if not missed else f"missed: {', '.join(missed)}")
-    sys.exit(bool(missed))
+    finish()

@@ -51,9 +51,9 @@ def relu_grad(dout, x):  # two of the same shape -> a tuple of one
     _, x = check_arrays("relu_grad", x)
     return (check_dout("relu_grad", dout, x.shape, x) * (x > 0),)
 
-# %% ../nbs/04_backward.ipynb #dc0082f0
+# %% ../nbs/04_backward.ipynb #69f5659c
 def subtraction_grad(dout, a, b):  # the shape of a - b, and two that broadcast to it -> a tuple of two
-    "Gradients of `subtraction`: dout and -dout, summed where an input was stretched. Raises what it and `check_dout` do."
+    "Gradients of `subtraction`: dout and -dout, summed where stretched. Raises what it and `check_dout` do."
     _, a, b = check_arrays("subtraction_grad", a, b)
     dout = check_dout("subtraction_grad", dout, common_shape("subtraction_grad", a, b), a)
     return unbroadcast(dout, tuple(a.shape)), unbroadcast(-dout, tuple(b.shape))
@@ -86,9 +86,12 @@ def _with_axes(name, dout, x, axis, keepdims):
     shape = kept if keepdims else [n for i, n in enumerate(x.shape) if i not in axes]
     return check_dout(name, dout, tuple(shape), x).reshape(tuple(kept)), math.prod(x.shape[i] for i in axes)
 
-# %% ../nbs/04_backward.ipynb #9d629d76
-def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), and (n,) -> a tuple of two, of the shapes of pred and targ
-    "Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integer targets. Raises what it and `check_dout` do."
+# %% ../nbs/04_backward.ipynb #cbe2f1be
+def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), (n,) -> two, of the shapes of pred and targ
+    """Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integer targets.
+
+    Raises what it and `check_dout` do.
+    """
     xp, pred, _ = check_arrays("mse_grad", pred, targ)
     whole = not xp.isdtype(targ.dtype, "real floating")
     flat, targ = check_mse("mse_grad", pred, targ)
@@ -159,9 +162,12 @@ def log_softmax_grad(dout, x,        # two of the same shape
     p, dout = softmax(x, axis), check_dout("log_softmax_grad", dout, x.shape, x)
     return (dout - p * dout.sum(axis, keepdims=True),)
 
-# %% ../nbs/04_backward.ipynb #0a78cd23
+# %% ../nbs/04_backward.ipynb #c3a9be92
 def cross_entropy_grad(dout, logits, targ):  # a number, (n, c), (n,) integers -> (n, c), None
-    "Gradient of `cross_entropy`: dout (softmax(logits) - onehot) / n; None for the classes. Raises what it and `check_dout` do."
+    """Gradient of `cross_entropy`: dout (softmax(logits) - onehot) / n; None for the classes.
+
+    Raises what it and `check_dout` do.
+    """
     xp, logits = check_arrays("cross_entropy_grad", logits)
     targ = check_classes("cross_entropy_grad", logits, targ)
     dout, n, g = check_dout("cross_entropy_grad", dout, (), logits), logits.shape[0], softmax(logits)

@@ -456,7 +456,7 @@ def tangent(x: Sequence,       # where the curve is known
     ax.spines[["top", "right"]].set_visible(False)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #900af41f
+# %% ../nbs/tools/draw.ipynb #9ba4b33b
 def chain(values: Sequence,        # (name, shape) of what goes into the first box, and of what comes out of each
           boxes: Sequence[str],    # what each box does
           inputs: Sequence = (),   # for each box, the (name, shape) of what else goes into it
@@ -472,7 +472,7 @@ def chain(values: Sequence,        # (name, shape) of what goes into the first b
     for i, (name, shape) in enumerate(values):
         start, end = 3 * i - 1.65, 3 * i - 0.35
         _flow(ax, start, end, 0.22, f"{name}  {shape}", _BLUE)
-        _flow(ax, end, start, -0.22, f"d{name}  {shape}", _RED)
+        _flow(ax, end, start, -0.22, f"d{name}  {shape}" if shape else f"d{name} = 1", _RED)
     for i, box in enumerate(boxes):
         ax.text(3 * i + 0.5, 0, box, ha="center", va="center", fontsize=11, family="monospace",
                 bbox=dict(boxstyle="round,pad=0.6", facecolor="#fdf3c0", edgecolor="#888"))

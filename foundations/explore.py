@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['Stepper', 'matmul_stepper', 'broadcast_stepper', 'sliders', 'chain_stepper']
 
-# %% ../nbs/tools/explore.ipynb #63058c0f
-import html
+# %% ../nbs/tools/explore.ipynb #738a2f13
+import html, re
 from collections.abc import Callable, Sequence
 
 from .broadcasting import broadcast_shapes
@@ -147,39 +147,42 @@ def sliders(f: Callable,          # takes one value of each option, by name; ret
     show()
     return VBox([*knobs.values(), shown])
 
-# %% ../nbs/tools/explore.ipynb #4ff07360
-def chain_stepper(values: Sequence,      # small arrays: what goes into the first box, and what comes out of each
+# %% ../nbs/tools/explore.ipynb #7735fff0
+def chain_stepper(values: dict,          # name -> small array: what goes into the first box, and what comes out of each
                   boxes: Sequence[str],  # what each box is
                   params: Sequence,      # for each box, name -> parameter
                  ) -> Stepper:           # a frame for each value, then one for each gradient
     "Values going forward and gradients coming back, one at a time; ValueError unless there is one value more than boxes."
     if len(values) != len(boxes) + 1 or len(params) != len(boxes):
         raise ValueError(f"chain_stepper: {len(boxes)} boxes, {len(values)} values, parameters for {len(params)}")
-    last = len(values) - 1
-    forward = [_chain_frame(values, boxes, params, seen, last + 1, seen, "Forward") for seen in range(last + 1)]
-    back = [_chain_frame(values, boxes, params, last, seen, seen, "Back") for seen in reversed(range(last + 1))]
-    return Stepper(forward + back, "Forward, then back")
+    names, last = list(values), len(values) - 1
+    frames = [_chain_frame(values, boxes, params, i, last + 1, f"Forward: {name}") for i, name in enumerate(names)]
+    frames += [_chain_frame(values, boxes, params, last, i, f"Back: {names[i]}.g") for i in reversed(range(last + 1))]
+    return Stepper(frames, "Forward, then back")
 
-# %% ../nbs/tools/explore.ipynb #7d528af6
-def _chain_frame(values, boxes, params, values_to, gradients_from, now, text):
-    "A frame in which values are known up to one place, and gradients from one place on; place `now` is lit."
-    head, above, below = [""], ["value"], ["gradient"]
-    for i, value in enumerate(values):
-        head.append("L" if i == len(values) - 1 else "x" if i == 0 else "")
-        above.append(_digits(value) if i <= values_to else "")
+# %% ../nbs/tools/explore.ipynb #ca6440bb
+def _chain_frame(values, boxes, params, values_to, gradients_from, text):
+    "A frame in which values are known up to one place, and gradients from one place on; what is new is lit."
+    head, above, below, learned = [""], ["value"], ["gradient"], ["parameters"]
+    for i, (name, value) in enumerate(values.items()):
         gradient = 1.0 if value.g is None else value.g                 # the loss moves with itself
+        head.append(name)
+        above.append(_digits(value) if i <= values_to else "")
         below.append(_digits(gradient) if i >= gradients_from else "")
+        learned.append("")
         if i == len(boxes): break
-        learned = "".join(f"<br>{n}: {_digits(p)}<br>d{n}: {_digits(p.g) if i >= gradients_from else '?'}" for n, p in params[i].items())
-        head.append(f"<b>{boxes[i]}</b>{learned}")
+        head.append(boxes[i])
         above.append("→" if i < values_to else "")
         below.append("←" if i >= gradients_from else "")
-    row = 2 if text == "Back" else 1
-    colour = lambda r, c: _NOW if (r, c) == (row, 2 * now + 1) else ""
-    return f"<p><b>{text}</b></p><table><tr>{_table('', [head, above, below], colour)}</tr></table>"
+        learned.append("<br>".join(f"{n} {_digits(p)}" + (f"<br>{n}.g {_digits(p.g)}" if i >= gradients_from else "")
+                                   for n, p in params[i].items()))
+    back = text.startswith("Back")
+    now = 2 * gradients_from + 1 if back else 2 * values_to + 1
+    colour = lambda r, c: _NOW if (r, c) == (1 + back, now) or back and learned[c] and (r, c) == (3, now + 1) else ""
+    return f"<p><b>{text}</b></p><table><tr>{_table('', [head, above, below, learned], colour)}</tr></table>"
 
 
 def _digits(x):
-    "A small array in one line."
+    "A small array in one line, whole numbers without their point."
     rows = x.tolist() if hasattr(x, "tolist") else x
-    return str(rows).replace("'", "")
+    return re.sub(r"-0(?=[,\]])", "0", re.sub(r"\.0(?=[,\]]|$)", "", str(rows)))

@@ -16,7 +16,7 @@ class Array(np.ndarray):
 
     def __new__(cls, x): return np.asarray(x).view(cls)
 
-# %% ../nbs/05_layers.ipynb #aca1ba16
+# %% ../nbs/05_layers.ipynb #6acb331a
 class Layer:
     """A pair of functions that remembers its inputs: `f(*inputs)` and `f_grad(dout, *inputs)`.
 
@@ -27,20 +27,22 @@ class Layer:
 
     def __call__(self, *args):
         f, _ = self.pair
-        self.inputs, self.out = (*args, *self.params), None
+        self.inputs = (*args, *self.params)
+        self.out = None                        # should f fail, there is nothing to go back from
         self.out = takes_gradient(f(*self.inputs))
         return self.out
 
     def backward(self):
-        "Add to the gradient of each input, given that of the output in `out.g` (1 for a single number). ValueError without."
-        dout, (_, f_grad) = _dout(self), self.pair
+        "Add to the gradient of each input, given that of the output in `out.g` (None is 1, for a loss); else ValueError."
+        _, f_grad = self.pair
+        dout = _dout(self)
         for x, g in zip(self.inputs, f_grad(dout, *self.inputs)): add_gradient(x, g)
 
     def zero_grad(self):
         "Forget the gradients of the parameters."
         for p in self.params: p.g = None
 
-# %% ../nbs/05_layers.ipynb #dc1a3b61
+# %% ../nbs/05_layers.ipynb #afd8dd6b
 def takes_gradient(x):   # a NumPy array or number, or a tensor -> the same, able to take `.g`, with none yet
     "`x` as something that takes a gradient: NumPy's become an `Array`, tensors are as they are."
     if isinstance(x, (np.ndarray, np.generic)) and not isinstance(x, Array): x = Array(x)
@@ -49,28 +51,35 @@ def takes_gradient(x):   # a NumPy array or number, or a tensor -> the same, abl
 
 
 def add_gradient(x, g):  # an array, and its gradient or None
-    "Add `g` to the gradient of `x`. Where there is none, or `x` is a plain array that takes none, nothing happens."
+    "Add `g` to the gradient of `x`. If `g` is None, or `x` is a plain NumPy array, nothing happens."
     if g is None or type(x) is np.ndarray: return
     old = getattr(x, "g", None)
-    x.g = g if old is None else old + g
+    x.g = g if old is None else old + g   # never +=: g may share memory with somebody else's gradient
 
-# %% ../nbs/05_layers.ipynb #a2bf035b
+# %% ../nbs/05_layers.ipynb #95b55ae5
 def _dout(layer):
     "The gradient of the output of a layer; refuses one that was not called, or was told none."
-    name, out = type(layer).__name__, getattr(layer, "out", None)
-    if out is None: raise ValueError(f"{name}.backward: the layer has not been called yet")
+    out = _called(layer)
     if out.g is None and out.ndim: raise ValueError(
-        f"{name}.backward: the output, of shape {tuple(out.shape)}, has no gradient yet; go back through what follows first")
+        f"{type(layer).__name__}.backward: the output, of shape {tuple(out.shape)}, has no gradient yet; "
+        "first go back through what follows")
     return 1.0 if out.g is None else out.g
 
-# %% ../nbs/05_layers.ipynb #3aeec4bd
+
+def _called(layer):
+    "The output of a layer; refuses one that was not called, or whose call failed."
+    if getattr(layer, "out", None) is None:
+        raise ValueError(f"{type(layer).__name__}.backward: the layer has not been called yet")
+    return layer.out
+
+# %% ../nbs/05_layers.ipynb #fe76c6f5
 class ReLU(Layer):
     "Keeps what is positive."
     pair = relu, relu_grad
 
 
 class Linear(Layer):
-    "`x @ w + b`, with parameters w, (n_in, n_out), and b, (n_out,)."
+    "`x @ w + b`, with parameters w, (n_in, n_out), and b, (n_out,). Their gradients begin as None."
     pair = linear, linear_grad
 
     def __init__(self, w, b): self.w, self.b = takes_gradient(w), takes_gradient(b)
@@ -88,10 +97,13 @@ class CrossEntropyLoss(Layer):
     "The cross-entropy of (n, c) logits and (n,) classes."
     pair = cross_entropy, cross_entropy_grad
 
-# %% ../nbs/05_layers.ipynb #b5c17bcc
+# %% ../nbs/05_layers.ipynb #3f444fc2
 class Model:
     "Layers in a row, and a loss. Called with x and targ it gives the loss; `backward` walks the list from its end."
-    def __init__(self, layers: list[Layer], loss: Layer): self.layers, self.loss = list(layers), loss
+    def __init__(self, layers: list[Layer], loss: Layer):
+        self.layers, self.loss = list(layers), loss
+        if len({id(layer) for layer in self.layers}) < len(self.layers): raise ValueError(
+            "Model: a layer stands in the list twice, and it remembers only its last call; make two that share w and b")
 
     def predict(self, x):
         "What comes out of the last layer."
@@ -102,8 +114,8 @@ class Model:
 
     def backward(self):
         "Add to the gradients of the parameters and of x; ValueError before the model was called."
-        _dout(self.loss)                                  # refuses a model that has not been called
-        for layer in self.layers: layer.out.g = None      # what flows between them is found anew
+        outs = [_called(layer) for layer in (self.loss, *self.layers)]
+        for out in outs[1:]: out.g = None                 # what flows between the layers is found anew
         for layer in (self.loss, *reversed(self.layers)): layer.backward()
 
     def zero_grad(self):
