@@ -16,7 +16,7 @@ class Array(np.ndarray):
 
     def __new__(cls, x): return np.asarray(x).view(cls)
 
-# %% ../nbs/05_layers.ipynb #6acb331a
+# %% ../nbs/05_layers.ipynb #697a55c6
 class Layer:
     """A pair of functions that remembers its inputs: `f(*inputs)` and `f_grad(dout, *inputs)`.
 
@@ -29,7 +29,8 @@ class Layer:
         f, _ = self.pair
         self.inputs = (*args, *self.params)
         self.out = None                        # should f fail, there is nothing to go back from
-        self.out = takes_gradient(f(*self.inputs))
+        out = f(*self.inputs)
+        self.out = takes_gradient(out[...] if any(out is x for x in self.inputs) else out)
         return self.out
 
     def backward(self):
@@ -42,10 +43,11 @@ class Layer:
         "Forget the gradients of the parameters."
         for p in self.params: p.g = None
 
-# %% ../nbs/05_layers.ipynb #afd8dd6b
+# %% ../nbs/05_layers.ipynb #f3287b15
 def takes_gradient(x):   # a NumPy array or number, or a tensor -> the same, able to take `.g`, with none yet
     "`x` as something that takes a gradient: NumPy's become an `Array`, tensors are as they are."
     if isinstance(x, (np.ndarray, np.generic)) and not isinstance(x, Array): x = Array(x)
+    if not hasattr(x, "ndim"): raise TypeError(f"takes_gradient: expected an array or a tensor, got {type(x).__name__}")
     x.g = None
     return x
 
@@ -53,7 +55,7 @@ def takes_gradient(x):   # a NumPy array or number, or a tensor -> the same, abl
 def add_gradient(x, g):  # an array, and its gradient or None
     "Add `g` to the gradient of `x`. If `g` is None, or `x` is a plain NumPy array, nothing happens."
     if g is None or type(x) is np.ndarray: return
-    old = getattr(x, "g", None)
+    old, g = getattr(x, "g", None), getattr(g, "detach", lambda: g)()   # torch need not record any of this
     x.g = g if old is None else old + g   # never +=: g may share memory with somebody else's gradient
 
 # %% ../nbs/05_layers.ipynb #95b55ae5
@@ -97,23 +99,26 @@ class CrossEntropyLoss(Layer):
     "The cross-entropy of (n, c) logits and (n,) classes."
     pair = cross_entropy, cross_entropy_grad
 
-# %% ../nbs/05_layers.ipynb #3f444fc2
+# %% ../nbs/05_layers.ipynb #ec506692
 class Model:
     "Layers in a row, and a loss. Called with x and targ it gives the loss; `backward` walks the list from its end."
     def __init__(self, layers: list[Layer], loss: Layer):
         self.layers, self.loss = list(layers), loss
+        for layer in (*self.layers, loss):
+            if not isinstance(layer, Layer): raise TypeError(f"Model: expected layers and a loss, got {layer!r:.60}")
         if len({id(layer) for layer in self.layers}) < len(self.layers): raise ValueError(
             "Model: a layer stands in the list twice, and it remembers only its last call; make two that share w and b")
 
     def predict(self, x):
-        "What comes out of the last layer."
+        "What comes out of the last layer. A `backward` after it needs a new call of the model."
+        self.loss.out = None
         for layer in self.layers: x = layer(x)
         return x
 
     def __call__(self, x, targ): return self.loss(self.predict(x), targ)
 
     def backward(self):
-        "Add to the gradients of the parameters and of x; ValueError before the model was called."
+        "Add to the gradients of the parameters, and of x and targ where these take one; ValueError before a call."
         outs = [_called(layer) for layer in (self.loss, *self.layers)]
         for out in outs[1:]: out.g = None                 # what flows between the layers is found anew
         for layer in (self.loss, *reversed(self.layers)): layer.backward()

@@ -93,12 +93,13 @@ def factor(x: float,   # a ratio
     if not 0 < x < float("inf"): raise ValueError(f"factor: expected a positive number, got {x}")
     return f"{float(f'{x:.2g}'):,.10g}x"
 
-# %% ../nbs/tools/timing.ipynb #9b68a7aa
+# %% ../nbs/tools/timing.ipynb #5053cfd4
 def peak_bytes(f: Callable,  # what to watch
                *args,        # its arguments
               ) -> int:      # bytes
-    "The most memory that `f(*args)` held at any one time, NumPy's arrays included, over what was there before."
+    "The most memory that `f(*args)` held at any one time, NumPy's arrays included, PyTorch's not. ValueError while tracing."
     import tracemalloc
+    if tracemalloc.is_tracing(): raise ValueError("peak_bytes: tracemalloc is already tracing; stop it first")
     tracemalloc.start()
     try:
         f(*args)
