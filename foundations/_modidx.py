@@ -180,6 +180,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'foundations.layers.Model.zero_grad': ('layers.html#model.zero_grad', 'foundations/layers.py'),
                                     'foundations.layers.ReLU': ('layers.html#relu', 'foundations/layers.py'),
                                     'foundations.layers._called': ('layers.html#_called', 'foundations/layers.py'),
+                                    'foundations.layers._check_layers': ('layers.html#_check_layers', 'foundations/layers.py'),
                                     'foundations.layers._dout': ('layers.html#_dout', 'foundations/layers.py'),
                                     'foundations.layers.add_gradient': ('layers.html#add_gradient', 'foundations/layers.py'),
                                     'foundations.layers.takes_gradient': ('layers.html#takes_gradient', 'foundations/layers.py')},

@@ -298,7 +298,7 @@ def strides(strip: Sequence,   # the numbers as they lie in memory
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #de119ec2
+# %% ../nbs/tools/draw.ipynb #e9ac5d00
 def _memory_cell(ax, x, y, strip, place):
     "The number at `place` of the strip, in the colour of that place, light enough for dark text."
     _cell(ax, x, y, place / max(len(strip) - 1, 1), _number(np.asarray(strip)[place].item()), 10)
@@ -312,7 +312,7 @@ def _seen(ax, strip, shape, steps, wide, name):
     ax.set_title(f"{name}, {tuple(shape)}", fontsize=10.5, loc="left")
     ax.axis("off")
 
-
+# %% ../nbs/tools/draw.ipynb #ebdc4cec
 def _steps(ax, strip, shape, steps):
     "The strip, the steps of axis 1 above it and those of axis 0 below."
     for place in range(len(strip)): _memory_cell(ax, place, 0, strip, place)
@@ -456,7 +456,7 @@ def tangent(x: Sequence,       # where the curve is known
     ax.spines[["top", "right"]].set_visible(False)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #9ba4b33b
+# %% ../nbs/tools/draw.ipynb #8aa7d586
 def chain(values: Sequence,        # (name, shape) of what goes into the first box, and of what comes out of each
           boxes: Sequence[str],    # what each box does
           inputs: Sequence = (),   # for each box, the (name, shape) of what else goes into it
@@ -484,7 +484,7 @@ def chain(values: Sequence,        # (name, shape) of what goes into the first b
     ax.set_title(title)
     return fig
 
-
+# %% ../nbs/tools/draw.ipynb #9af3e250
 def _flow(ax, start, end, y, text, colour):
     "An arrow with its name and shape: above it when it goes right, below when it goes left."
     ax.annotate("", (end, y), (start, y), arrowprops=dict(arrowstyle="-|>", color=colour, lw=1.5))

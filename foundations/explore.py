@@ -160,7 +160,7 @@ def chain_stepper(values: dict,          # name -> small array: what goes into t
     frames += [_chain_frame(values, boxes, params, last, i, f"Back: {names[i]}.g") for i in reversed(range(last + 1))]
     return Stepper(frames, "Forward, then back")
 
-# %% ../nbs/tools/explore.ipynb #ca6440bb
+# %% ../nbs/tools/explore.ipynb #4885ab54
 def _chain_frame(values, boxes, params, values_to, gradients_from, text):
     "A frame in which values are known up to one place, and gradients from one place on; what is new is lit."
     head, above, below, learned = [""], ["value"], ["gradient"], ["parameters"]
@@ -181,7 +181,7 @@ def _chain_frame(values, boxes, params, values_to, gradients_from, text):
     colour = lambda r, c: _NOW if (r, c) == (1 + back, now) or back and learned[c] and (r, c) == (3, now + 1) else ""
     return f"<p><b>{text}</b></p><table><tr>{_table('', [head, above, below, learned], colour)}</tr></table>"
 
-
+# %% ../nbs/tools/explore.ipynb #ce86a947
 def _digits(x):
     "A small array in one line, whole numbers without their point."
     rows = x.tolist() if hasattr(x, "tolist") else x

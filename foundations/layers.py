@@ -16,7 +16,7 @@ class Array(np.ndarray):
 
     def __new__(cls, x): return np.asarray(x).view(cls)
 
-# %% ../nbs/05_layers.ipynb #697a55c6
+# %% ../nbs/05_layers.ipynb #80ec7ac8
 class Layer:
     """A pair of functions that remembers its inputs: `f(*inputs)` and `f_grad(dout, *inputs)`.
 
@@ -35,8 +35,7 @@ class Layer:
 
     def backward(self):
         "Add to the gradient of each input, given that of the output in `out.g` (None is 1, for a loss); else ValueError."
-        _, f_grad = self.pair
-        dout = _dout(self)
+        (_, f_grad), dout = self.pair, _dout(self)
         for x, g in zip(self.inputs, f_grad(dout, *self.inputs)): add_gradient(x, g)
 
     def zero_grad(self):
@@ -99,15 +98,12 @@ class CrossEntropyLoss(Layer):
     "The cross-entropy of (n, c) logits and (n,) classes."
     pair = cross_entropy, cross_entropy_grad
 
-# %% ../nbs/05_layers.ipynb #ec506692
+# %% ../nbs/05_layers.ipynb #769b0bb4
 class Model:
     "Layers in a row, and a loss. Called with x and targ it gives the loss; `backward` walks the list from its end."
     def __init__(self, layers: list[Layer], loss: Layer):
         self.layers, self.loss = list(layers), loss
-        for layer in (*self.layers, loss):
-            if not isinstance(layer, Layer): raise TypeError(f"Model: expected layers and a loss, got {layer!r:.60}")
-        if len({id(layer) for layer in self.layers}) < len(self.layers): raise ValueError(
-            "Model: a layer stands in the list twice, and it remembers only its last call; make two that share w and b")
+        _check_layers(self.layers, loss)
 
     def predict(self, x):
         "What comes out of the last layer. A `backward` after it needs a new call of the model."
@@ -126,3 +122,11 @@ class Model:
     def zero_grad(self):
         "Forget the gradients of all parameters."
         for layer in self.layers: layer.zero_grad()
+
+# %% ../nbs/05_layers.ipynb #41467bdc
+def _check_layers(layers, loss):
+    "Refuse what is no layer, and a layer that stands in the list twice."
+    for layer in (*layers, loss):
+        if not isinstance(layer, Layer): raise TypeError(f"Model: expected layers and a loss, got {layer!r:.60}")
+    if len({id(layer) for layer in layers}) < len(layers): raise ValueError(
+        "Model: a layer stands in the list twice, and it remembers only its last call; make two that share w and b")
