@@ -5,12 +5,12 @@ __all__ = ['check_dout', 'square_grad', 'exp_grad', 'log_grad', 'relu_grad', 'su
            'mse_grad', 'matmul_grad', 'linear_grad', 'add_bias_grad', 'forward_and_backward', 'softmax_grad',
            'log_softmax_grad', 'cross_entropy_grad']
 
-# %% ../nbs/04_backward.ipynb #97790ad7
+# %% ../nbs/04_backward.ipynb #3f9e31f2
 import math
 from numbers import Real
 
 from .broadcasting import unbroadcast
-from .forward import check_axes, check_bias, check_classes, check_linear, check_mse, common_shape
+from .forward import _cross_entropy, check_axes, check_bias, check_linear, check_mse, common_shape
 from .forward import exp, linear, mse, relu, softmax
 from .matmul import check_arrays, check_matmul
 
@@ -27,7 +27,7 @@ def check_dout(name: str,                # the function that asks; stands in the
         f"{name}: dout is {tuple(dout.shape)} and the output is {tuple(shape)}: expected the same shape")
     return dout if dout.dtype == x.dtype else xp.astype(dout, x.dtype)
 
-# %% ../nbs/04_backward.ipynb #b2973542
+# %% ../nbs/04_backward.ipynb #6a2543ef
 def square_grad(dout, x):  # two of the same shape -> a tuple of one
     "Gradient of `square`: dout · 2x. Raises what `check_dout` does."
     _, x = check_arrays("square_grad", x)
@@ -45,18 +45,26 @@ def log_grad(dout, x):  # two of the same shape -> a tuple of one
     _, x = check_arrays("log_grad", x)
     return (check_dout("log_grad", dout, x.shape, x) / x,)
 
-
+# %% ../nbs/04_backward.ipynb #a2d47a2a
 def relu_grad(dout, x):  # two of the same shape -> a tuple of one
     "Gradient of `relu`: dout above 0, else dout · 0, at 0 too, as torch has it. Raises what `check_dout` does."
     _, x = check_arrays("relu_grad", x)
-    return (check_dout("relu_grad", dout, x.shape, x) * (x > 0),)
+    return _relu_grad(check_dout("relu_grad", dout, x.shape, x), x)
 
-# %% ../nbs/04_backward.ipynb #69f5659c
+
+def _relu_grad(dout, x): return (dout * (x > 0),)
+
+# %% ../nbs/04_backward.ipynb #649ea7ea
 def subtraction_grad(dout, a, b):  # the shape of a - b, and two that broadcast to it -> a tuple of two
     "Gradients of `subtraction`: dout and -dout, summed where stretched. Raises what it and `check_dout` do."
     _, a, b = check_arrays("subtraction_grad", a, b)
     dout = check_dout("subtraction_grad", dout, common_shape("subtraction_grad", a, b), a)
-    return unbroadcast(dout, tuple(a.shape)), unbroadcast(-dout, tuple(b.shape))
+    return _subtraction_grad(dout, a, b)
+
+
+def _subtraction_grad(dout, a, b, needs=(True, True)):
+    return (unbroadcast(dout, tuple(a.shape)) if needs[0] else None,
+            unbroadcast(-dout, tuple(b.shape)) if needs[1] else None)
 
 # %% ../nbs/04_backward.ipynb #cd25e201
 def sum_grad(dout, x,                               # the shape of the sum; the shape that was summed
@@ -86,19 +94,24 @@ def _with_axes(name, dout, x, axis, keepdims):
     shape = kept if keepdims else [n for i, n in enumerate(x.shape) if i not in axes]
     return check_dout(name, dout, tuple(shape), x).reshape(tuple(kept)), math.prod(x.shape[i] for i in axes)
 
-# %% ../nbs/04_backward.ipynb #cbe2f1be
+# %% ../nbs/04_backward.ipynb #5cc93ab6
 def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), (n,) -> two, of the shapes of pred and targ
     """Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integer targets.
 
     Raises what it and `check_dout` do.
     """
-    xp, pred, _ = check_arrays("mse_grad", pred, targ)
-    whole = not xp.isdtype(targ.dtype, "real floating")
-    flat, targ = check_mse("mse_grad", pred, targ)
-    g = check_dout("mse_grad", dout, (), flat) * (2 / max(math.prod(targ.shape), 1)) * (flat - targ)
-    return g.reshape(tuple(pred.shape)), None if whole else -g
+    xp, pred, numbers = check_arrays("mse_grad", pred, targ)
+    check_mse("mse_grad", pred, numbers)
+    dout = check_dout("mse_grad", dout, (), pred)
+    return _mse_grad(dout, pred, numbers, (True, xp.isdtype(targ.dtype, "real floating")))
 
-# %% ../nbs/04_backward.ipynb #0fedc975
+
+def _mse_grad(dout, pred, targ, needs=(True, True)):
+    n = max(math.prod(targ.shape), 1)
+    g = (pred.reshape(targ.shape) - targ) * dout * (2 / n)
+    return g.reshape(pred.shape) if needs[0] else None, -g if needs[1] else None
+
+# %% ../nbs/04_backward.ipynb #fd54dfd4
 def matmul_grad(dout, a, b):  # (n, m), (n, p), (p, m) -> (n, p), (p, m)
     "Gradients of the matrix product: dout @ b.T and a.T @ dout. Raises what `check_matmul` and `check_dout` do."
     a, b = check_matmul("matmul_grad", a, b)
@@ -106,24 +119,34 @@ def matmul_grad(dout, a, b):  # (n, m), (n, p), (p, m) -> (n, p), (p, m)
     return _matmul_grad(dout, a, b)
 
 
-def _matmul_grad(dout, a, b): return dout @ b.T, a.T @ dout   # (n, m) @ (m, p) -> (n, p);  (p, n) @ (n, m) -> (p, m)
+def _matmul_grad(dout, a, b, needs=(True, True)):
+    return (dout @ b.T if needs[0] else None,   # (n, m) @ (m, p) -> (n, p)
+            a.T @ dout if needs[1] else None)   # (p, n) @ (n, m) -> (p, m)
 
-# %% ../nbs/04_backward.ipynb #496330d5
+# %% ../nbs/04_backward.ipynb #73fbbbd8
 def linear_grad(dout, x, w, b):   # (n, n_out), (n, n_in), (n_in, n_out), (n_out,) -> gradients of x, w and b
     "Gradients of `linear`: dout @ w.T, x.T @ dout, and dout summed over the rows. Raises what it and `check_dout` do."
     x, w, b = check_linear("linear_grad", x, w, b)
     dout = check_dout("linear_grad", dout, (x.shape[0], w.shape[1]), x)
-    return *_matmul_grad(dout, x, w), dout.sum(0)
+    return _linear_grad(dout, x, w, b)
 
-# %% ../nbs/04_backward.ipynb #2d0d023c
+
+def _linear_grad(dout, x, w, b, needs=(True, True, True)):
+    return *_matmul_grad(dout, x, w, needs), dout.sum(0) if needs[2] else None
+
+# %% ../nbs/04_backward.ipynb #bb0e4877
 def add_bias_grad(dout, x, b,     # two of the same shape, and (n,), n the size of x along `axis`
                   axis: int = -1, # as in `add_bias`
                  ) -> tuple:      # gradients of x and b
     "Gradients of `add_bias`: dout itself, and dout summed over all other axes. Raises what it and `check_dout` do."
     x, _, axis = check_bias("add_bias_grad", x, b, axis)
-    dout = check_dout("add_bias_grad", dout, x.shape, x)
-    others = tuple(i for i in range(x.ndim) if i != axis)
-    return dout, dout.sum(others) if others else dout * 1   # to torch, () means all axes
+    return _add_bias_grad(check_dout("add_bias_grad", dout, x.shape, x), x, b, axis)
+
+
+def _add_bias_grad(dout, x, b, axis=-1, needs=(True, True)):
+    others = tuple([i for i in range(x.ndim) if i != axis % x.ndim])
+    db = (dout.sum(others) if others else dout * 1) if needs[1] else None   # to torch, () means all axes
+    return dout if needs[0] else None, db
 
 # %% ../nbs/04_backward.ipynb #5d3f5ec8
 def forward_and_backward(x, y, w1, b1, w2, b2):  # (n, n_in), (n,), (n_in, h), (h,), (h, 1), (1,)
@@ -162,14 +185,17 @@ def log_softmax_grad(dout, x,        # two of the same shape
     p, dout = softmax(x, axis), check_dout("log_softmax_grad", dout, x.shape, x)
     return (dout - p * dout.sum(axis, keepdims=True),)
 
-# %% ../nbs/04_backward.ipynb #c3a9be92
+# %% ../nbs/04_backward.ipynb #0a2cea89
 def cross_entropy_grad(dout, logits, targ):  # a number, (n, c), (n,) integers -> (n, c), None
     """Gradient of `cross_entropy`: dout (softmax(logits) - onehot) / n; None for the classes.
 
     Raises what it and `check_dout` do.
     """
-    xp, logits = check_arrays("cross_entropy_grad", logits)
-    targ = check_classes("cross_entropy_grad", logits, targ)
-    dout, n, g = check_dout("cross_entropy_grad", dout, (), logits), logits.shape[0], softmax(logits)
-    g[xp.arange(n, device=logits.device), targ] -= 1             # g is ours alone: softmax made it
-    return g * (dout * (1 / max(n, 1))), None
+    _, (e, *rest) = _cross_entropy("cross_entropy_grad", logits, targ)
+    return _cross_entropy_grad(check_dout("cross_entropy_grad", dout, (), e), e, *rest)
+
+
+def _cross_entropy_grad(dout, e, total, rows, targ):
+    g = e / total                                                # softmax(logits)
+    g[rows, targ] -= 1                                           # g is ours alone: the division made it
+    return g * dout * (1 / max(g.shape[0], 1)), None

@@ -75,7 +75,7 @@ def _stretch(name, shape, to):
             f"{name}: {shape} does not broadcast to {to}: axis {i - len(to)} of size {n} cannot be stretched to {size}")
     return full
 
-# %% ../nbs/02_broadcasting.ipynb #7d81accc
+# %% ../nbs/02_broadcasting.ipynb #728f3ec3
 def unbroadcast(grad,                     # gradient of a broadcast result
                 shape: tuple[int, ...],   # the shape that one of the inputs had
                ):                         # gradient for that input, of shape `shape`; it may share memory with `grad`
@@ -85,6 +85,7 @@ def unbroadcast(grad,                     # gradient of a broadcast result
     TypeError for what is no array or no shape. Integers become floats, as in `check_arrays`.
     """
     _, grad = check_arrays("unbroadcast", grad)
+    if tuple(grad.shape) == shape: return grad
     full = _stretch("unbroadcast", shape, tuple(grad.shape))
     axes = tuple(i for i, (n, size) in enumerate(zip(full, grad.shape)) if n != size)
     # for `b` above: grad.sum(0)

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['figure', 'digits', 'scores', 'shapes', 'ladder', 'rates', 'memory_walk', 'stretched', 'strides', 'curves', 'depth',
-           'histograms', 'tangent', 'chain', 'agreement']
+           'histograms', 'tangent', 'chain', 'agreement', 'graph', 'surfaces']
 
 # %% ../nbs/tools/draw.ipynb #f10af504
 import base64, io
@@ -515,3 +515,300 @@ def agreement(rows: dict,                # name -> {name of a column: relative d
     ax.axis("off")
     ax.set_title(title)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #9458c40f
+def graph(tensor,                  # the result, with `data`, `grad`, `requires_grad`, `operator` and `args`
+          names: dict = {},        # name -> tensor
+          title: str = "",         # above the graph
+          values=None,             # the tensors whose values are there already; None for all
+          gradients: dict = None,  # tensor -> gradient, or None for one still to come; without it, each one's `grad`
+          notes: dict = {},        # tensor -> a few words in its box
+          lit=(),                  # tensors to light up
+         ):                        # matplotlib figure
+    "What `tensor` was computed from. TypeError for no tensor, ValueError beyond 40 or where a graph was let go."
+    tensors, room = _tensors("draw.graph", tensor), _LETTERS if gradients else 0
+    if gradients is None: gradients = {t: t.grad for t in tensors if t.grad is not None}
+    there = set(tensors if values is None else values)
+    boxes = {t: _Box(t, next((name for name, x in names.items() if x is t), "")) for t in tensors}
+    for t, box in boxes.items(): _numbers(box, t in there, gradients, room, notes.get(t))
+    columns, paths = _columns(boxes)
+    (width, height), top = _places(columns, paths), 0.4 * bool(title)
+    fig = figure(width := max(width, _wide(title, 12)), height + top, _graph_words(boxes, gradients))
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, -top))      # in inches
+    ax.axis("off")
+    ax.text(width / 2, -top / 2, title, ha="center", va="center", fontsize=12)
+    for path in paths: _arrow(ax, path)
+    for t, box in boxes.items(): _draw_box(ax, box, t in set(lit))
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #10df9d88
+def _tensors(name, result):
+    "All tensors that `result` was computed from, arguments first; refuses what is none, and too many."
+    uses, found = {}, [result]
+    for t in found:
+        if not all(hasattr(t, a) for a in ("data", "grad", "requires_grad", "operator", "args")):
+            raise TypeError(f"{name}: expected a tensor with data, grad, requires_grad, operator and args; "
+                            f"got {type(t).__name__}")
+        if t.operator is not None and not t.args:
+            raise ValueError(f"{name}: the graph was let go by a backward; draw it before, or let it be retained")
+        for a in t.args:
+            if a not in uses: found.append(a)
+            uses[a] = uses.get(a, 0) + 1
+    if len(found) > 40: raise ValueError(f"{name}: {len(found)} tensors; at most 40 can be drawn")
+    order = [result]
+    for t in order:                            # an argument follows when the last tensor that uses it is there
+        for a in reversed(t.args):
+            uses[a] -= 1
+            if not uses[a]: order.append(a)
+    return order[::-1]
+
+# %% ../nbs/tools/draw.ipynb #b9b544b0
+class _Box:
+    "A box of the graph, its size and place in inches; without a tensor, where a long arrow passes a column."
+
+    def __init__(self, tensor=None, name=""):
+        self.tensor, self.name, self.there, self.texts, self.near = tensor, name, True, [], []
+        self.x, self.y, self.width, self.height, self.lines = 0.0, 0.0, 0.0, 0.12, 0
+        self.weight = 1 if tensor is None or tensor.args else 0.01      # results stay in line, leaves give way
+        if tensor is None: return
+        self.made = type(tensor.operator).__name__ if tensor.args else ""
+        for text, size in ((name, 10.5), (self.made, 9.5)):
+            if text: self.add([(0, 0, text, "center", size, "black")], _wide(text, size), 1)
+
+    def add(self, texts, width, lines):
+        "Texts, as (x, line, text, ha, size, colour), below what is there."
+        self.texts += [(x, line + self.lines, *rest) for x, line, *rest in texts]
+        self.lines += lines
+        self.width, self.height = max(self.width, width + 0.2), 0.165 * self.lines + 0.3
+
+# %% ../nbs/tools/draw.ipynb #aebe3b13
+_LETTERS = 7                                   # that a number takes at most
+
+
+def _wide(text, size=9):
+    "The width, in inches, of a text in letters of one width."
+    return 0.603 * size / 72 * len(text)
+
+
+def _brief(value):
+    "A number of about three digits, in at most `_LETTERS` letters; truth as yes and no."
+    if isinstance(value, (bool, int)) and len(_number(value)) <= _LETTERS: return _number(value)
+    texts = [f"{value + 0.0:.{digits}g}" for digits in (3, 2, 1)]
+    return next((text for text in texts if len(text) <= _LETTERS), texts[-1])
+
+
+def _cells(x):
+    "The rows of a small array as texts; none for a larger one."
+    x = np.asarray(x)
+    rows = x.reshape(1, -1) if x.ndim < 2 else x
+    if x.ndim > 2 or not x.size or len(rows) > 4 or rows.shape[1] > 3: return []
+    return [[_brief(value) for value in row] for row in rows.tolist()]
+
+# %% ../nbs/tools/draw.ipynb #45042019
+def _block(head, x, ink, room):
+    "A head and below it the numbers of `x`, `room` letters or more for each: texts, width and lines."
+    cells, letter = _cells(x), _wide(" ")
+    if head == "grad" and not cells: head = f"grad {tuple(x.shape)}"
+    right = np.cumsum([max(map(len, column)) + 1 for column in zip(*cells)]) - 1     # in letters
+    width = letter * right[-1] if cells else 0
+    least = letter * ((room + 1) * len(right) - 1)
+    texts = [(0, 0, head, "center", 9, ink)]
+    for i, row in enumerate(cells):
+        texts += [(letter * end - width / 2, i + 1, cell, "right", 9, ink) for end, cell in zip(right, row)]
+    return texts, max(_wide(head), width, least), 1 + len(cells)
+
+# %% ../nbs/tools/draw.ipynb #89a88103
+def _numbers(box, there, gradients, room, note):
+    "Value and gradient, side by side if they have one column; room only for what is not there yet."
+    t, box.there = box.tensor, there
+    texts, width, lines = _block(str(tuple(t.data.shape)), t.data, "black", 0)
+    texts = texts if there else []
+    if t in gradients:
+        known = gradients[t] is not None
+        more, wide, high = _block("grad", gradients[t] if known else t.data, _RED, room)
+        left, down = (0, lines) if len((_cells(t.data) or [()])[0]) != 1 else ((width + 0.15) / 2, 0)
+        texts = [(x - left * (wide + 0.15) / (width + 0.15), *rest) for x, *rest in texts]
+        texts += [(x + left, line + down, *rest) for x, line, *rest in more if known]
+        width, lines = (width + 0.15 + wide, lines) if left else (max(width, wide), lines + high)
+    box.add(texts, width, lines)
+    if note is not None: box.add([(0, 0, note, "center", 9, "black")], _wide(note), 1)
+
+# %% ../nbs/tools/draw.ipynb #975d26fd
+def _columns(boxes):
+    "Columns of boxes and passing places, and for each arrow all that it goes through."
+    column = {}
+    for t in boxes: column[t] = 1 + max((column[a] for a in t.args), default=-1)
+    for leaf in [t for t in boxes if not t.args]:
+        column[leaf] = min((column[t] for t in boxes if leaf in set(t.args)), default=1) - 1
+    columns = [[boxes[t] for t in boxes if column[t] == i] for i in range(max(column.values()) + 1)]
+    paths = []
+    for t in boxes:
+        for a in t.args:
+            passing = [_Box() for _ in range(column[a] + 1, column[t])]
+            for box, others in zip(passing, columns[column[a] + 1:]): others.append(box)
+            paths.append([boxes[a], *passing, boxes[t]])
+    for path in paths:
+        for here, there in zip(path, path[1:]):
+            here.near.append(there)
+            there.near.append(here)
+    return columns, paths
+
+# %% ../nbs/tools/draw.ipynb #7b6cbb14
+def _apart(column):
+    "Put the boxes of a column, in their order, as near to their aims as can be: pool adjacent violators."
+    pools, down = [], 0.0
+    for box in column:
+        pools.append([box.weight * (box.aim - down - box.height / 2), box.weight, [(box, down + box.height / 2)]])
+        down += box.height
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
+            total, weight, members = pools.pop()
+            pools[-1] = [pools[-1][0] + total, pools[-1][1] + weight, pools[-1][2] + members]
+    for total, weight, members in pools:
+        for box, place in members: box.y = total / weight + place
+
+
+def _rows(columns):
+    "The height of each box on the page."
+    for sweep in range(30):
+        for column in columns if sweep % 2 else columns[::-1]:
+            for box in column:
+                near = [(other.y, other.weight) for other in box.near] or [(0, 1)]
+                box.aim = sum(y * weight for y, weight in near) / sum(weight for _, weight in near)
+            top = min(box.aim for box in column)
+            if sweep < 20: column.sort(key=lambda box: round(box.aim - top, 1))       # equal ones stay in order
+            _apart(column)
+
+# %% ../nbs/tools/draw.ipynb #38a4fbd8
+def _places(columns, paths):
+    "The place of every box, and where each arrow leaves and arrives; the size of the whole."
+    _rows(columns)
+    wide = [max(box.width for box in column) for column in columns]
+    gap = min(max((10.8 - sum(wide)) / max(len(wide) - 1, 1), 0.3), 0.55)
+    left, boxes = 0.1, [box for column in columns for box in column]
+    for column, width in zip(columns, wide):
+        for box in column: box.x, box.left, box.right = left + width / 2, left, left + width
+        left += width + gap
+    top = min(box.y - box.height / 2 for box in boxes)
+    for box in boxes: box.y -= top
+    for box in boxes:
+        box.leave = _ends(box, [(path, path[1]) for path in paths if path[0] is box])
+        box.arrive = _ends(box, [(path, path[-2]) for path in paths if path[-1] is box])
+    return left - gap + 0.1, max(box.y + box.height / 2 for box in boxes)
+
+# %% ../nbs/tools/draw.ipynb #6232ec77
+def _ends(box, others):
+    "The heights at which arrows to or from other boxes touch this one: as level as can be, and apart."
+    from types import SimpleNamespace
+    slack = max(box.height / 2 - 0.2 - 0.075 * len(others), 0)
+    ends = [SimpleNamespace(path=path, weight=1, height=0.15, other=other.y, y=0.0,
+                            aim=box.y + min(max((other.y - box.y) / 2, -slack), slack)) for path, other in others]
+    ends.sort(key=lambda end: end.other)
+    _apart(ends)
+    return {id(end.path): end.y for end in ends}
+
+# %% ../nbs/tools/draw.ipynb #f796ed93
+def _arrow(ax, path):
+    "The arrow from an argument to a result, through its passing places."
+    from matplotlib.patches import PathPatch, Polygon
+    from matplotlib.path import Path
+    first, last = path[0], path[-1]
+    ys = [first.leave[id(path)], *(box.y for box in path[1:-1]), last.arrive[id(path)]]
+    points, codes = [(first.x + first.width / 2, ys[0]), (first.right, ys[0])], [Path.MOVETO, Path.LINETO]
+    for box, above, y in zip(path[1:], ys, ys[1:]):
+        start, end = points[-1][0], box.left - 0.08 * (box is last)
+        stop = last.x - last.width / 2 - 0.08 if box is last else box.right
+        points += [((start + end) / 2, above), ((start + end) / 2, y), (end, y), (stop, y)]
+        codes += [Path.CURVE4] * 3 + [Path.LINETO]
+    ax.add_patch(PathPatch(Path(points, codes), facecolor="none", edgecolor="#555", lw=1.2, clip_on=False))
+    head = [(stop + 0.08, y), (stop - 0.02, y - 0.045), (stop - 0.02, y + 0.045)]
+    ax.add_patch(Polygon(head, facecolor="#555", edgecolor="none", clip_on=False))
+
+# %% ../nbs/tools/draw.ipynb #db52b590
+def _draw_box(ax, box, lit):
+    "One box with its texts."
+    from matplotlib.patches import FancyBboxPatch
+    w, h, made = box.width, box.height - 0.14, bool(box.tensor.args)
+    if lit: face, edge = "#fde725", "black"
+    elif not box.there: face, edge = "white", "#888"
+    elif made: face, edge = "#fdf3c0", "#888"
+    else: face, edge = ("#dbe7f0", _BLUE) if box.tensor.requires_grad else ("#eee", "#888")
+    ax.add_patch(FancyBboxPatch(
+        (box.x - w / 2, box.y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=0.1" if made else "square,pad=0",
+        facecolor=face, edgecolor=edge, lw=2 if lit else 1.2, linestyle="-" if box.there else "--", clip_on=False))
+    for x, line, text, side, size, ink in box.texts:
+        ax.text(box.x + x, box.y - h / 2 + 0.205 + 0.165 * line, text, ha=side, va="baseline", fontsize=size,
+                color=ink, family="monospace")
+
+# %% ../nbs/tools/draw.ipynb #5d190d28
+def _graph_words(boxes, gradients):
+    "The graph for those who listen."
+    number = lambda x: f" {_brief(np.asarray(x).item())}" if np.size(x) == 1 else ""
+    called = {t: box.name or box.made or "a tensor" for t, box in boxes.items()}
+    said = []
+    for t, box in boxes.items():
+        words = called[t]
+        if t.args: words = f"{box.name or 'a tensor'} = {box.made} of {' and '.join(called[a] for a in t.args)}"
+        words += f", {tuple(t.data.shape)}" + (number(t.data) if box.there else " to come")
+        said.append(words + (f", gradient{number(gradients[t])}" if gradients.get(t) is not None else ""))
+    return f"A graph of {len(boxes)} tensors. " + "; ".join(said) + "."
+
+# %% ../nbs/tools/draw.ipynb #aaf2d716
+def surfaces(rows: dict,       # name of a row -> {name of a column: function from (n, 2) to (n,) or (n, 1)}
+             points,           # (m, 2)
+             targets,          # (m,) or (m, 1), each 0 or 1
+             title: str = "",  # above all
+            ):                 # matplotlib figure
+    "Functions on the square from -0.5 to 1.5, with points. ValueError for other shapes or targets, or uneven rows."
+    points, targets = _targets(points, targets)
+    lists = [list(row) for row in rows.values()]
+    if not lists or not lists[0] or any(names != lists[0] for names in lists):
+        raise ValueError(f"draw.surfaces: expected rows with the same columns, got {lists}")
+    right = {f"{name} {column}": ((_heights(f, points) > 0.5) == targets).sum()
+             for name, row in rows.items() for column, f in row.items()}
+    said = "; ".join(f"{name}: {n} of {len(points)} points on their side" for name, n in right.items())
+    fig = figure(1.9 * len(lists[0]) + 1.5, 1.9 * len(rows) + 0.9 + 0.3 * bool(title), f"Colours over x1 and x2. {said}.")
+    axes = fig.subplots(len(rows), len(lists[0]), sharex=True, sharey=True, squeeze=False)
+    for line, (name, row) in zip(axes, rows.items()):
+        for ax, f in zip(line, row.values()): image = _surface(ax, f, points, targets)
+        line[0].set_ylabel(f"{name}\nx2", fontsize=10)
+    for ax, name in zip(axes[0], lists[0]): ax.set_title(name, fontsize=10.5)
+    for ax in axes[-1]: ax.set_xlabel("x1", fontsize=10)
+    fig.colorbar(image, ax=axes, label="output", extend="both", shrink=0.9, ticks=[-0.5, 0, 0.5, 1, 1.5])
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    fig.suptitle(title)
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #a91644d4
+def _targets(points, targets):
+    "Points as (m, 2) and targets as (m,); refuses others."
+    points, targets = np.asarray(points), np.asarray(targets)
+    if points.ndim != 2 or points.shape[1] != 2 or targets.shape not in ((len(points),), (len(points), 1)):
+        shapes = f"{points.shape} and {targets.shape}"
+        raise ValueError(f"draw.surfaces: expected points (m, 2) and targets (m,), got {shapes}")
+    if not np.isin(targets, (0, 1)).all():
+        raise ValueError(f"draw.surfaces: expected targets 0 and 1, got {np.unique(targets)}")
+    return points, targets.reshape(-1)
+
+
+def _heights(f, points):
+    "The values (n,) of `f` at points (n, 2)."
+    out = np.asarray(f(points))
+    if out.shape not in ((len(points),), (len(points), 1)):
+        wanted = f"{points.shape} to ({len(points)},)"
+        raise ValueError(f"draw.surfaces: expected a function from {wanted}, got {out.shape}")
+    return out.reshape(-1)
+
+# %% ../nbs/tools/draw.ipynb #8722e974
+def _surface(ax, f, points, targets):
+    "One function as colours, the line where it is 0.5, and the points."
+    ticks = np.linspace(-0.5, 1.5, 81, dtype=points.dtype if points.dtype.kind == "f" else float)
+    grid = np.stack(np.meshgrid(ticks, ticks), -1)                              # (81, 81, 2)
+    z = _heights(f, grid.reshape(-1, 2)).reshape(81, 81)
+    image = ax.pcolormesh(ticks, ticks, z, cmap="RdBu", vmin=-0.5, vmax=1.5, shading="nearest", rasterized=True)
+    if z.min() < 0.5 < z.max(): ax.contour(ticks, ticks, z, levels=[0.5], colors="black", linewidths=1.5)
+    for target, mark, face, edge in ((0, "o", "white", "black"), (1, "s", "black", "white")):
+        ax.plot(*points[targets == target].T, mark, markersize=8, markerfacecolor=face, markeredgecolor=edge,
+                markeredgewidth=1.5, label=f"target {target}")
+    ax.set(xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), xticks=[0, 1], yticks=[0, 1], aspect="equal")
+    return image

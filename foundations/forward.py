@@ -60,7 +60,7 @@ def square(x):  # any shape -> the same shape
     _, x = check_arrays("square", x)
     return x * x
 
-# %% ../nbs/03_forward.ipynb #9ba86862
+# %% ../nbs/03_forward.ipynb #011b8eea
 def mean(x,                                       # any shape
          axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
          keepdims: bool = False,                  # keep these axes, with size 1
@@ -72,23 +72,26 @@ def mean(x,                                       # any shape
 
 def _mean(x, axes, keepdims=False):
     "The mean of `x`, which has been checked, over axes counted from 0."
-    if 0 in [x.shape[i] for i in axes]: return x.sum(axes, keepdims=keepdims) + math.nan   # 0 / 0
-    return x.mean(axes, keepdims=keepdims) if axes else x * 1   # a copy; to torch, () means all axes
+    if not axes: return x * 1                                   # a copy; to torch, () means all axes
+    n = math.prod([x.shape[i] for i in axes])
+    if n and x.dtype.itemsize < 4: return x.mean(axes, keepdims=keepdims)   # the sum of halves may be too large for one
+    return x.sum(axes, keepdims=keepdims) / n if n else x.sum(axes, keepdims=keepdims) + math.nan   # 0 / 0
 
-# %% ../nbs/03_forward.ipynb #b30b0553
+# %% ../nbs/03_forward.ipynb #523b44c3
 def check_axes(name: str,                        # the function that asks; stands in the message
                x,                                # an array
                axis: int | tuple[int, ...] | None,  # one axis, several, or None for all
               ) -> tuple[int, ...]:              # the axes, counted from 0
     "The axes of `x` that are meant. Raises ValueError for one that `x` lacks or that is named twice, TypeError for no axis."
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    if axis is None: return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     try: found = tuple(i + x.ndim if i < 0 else i for i in map(index, axes))
     except TypeError: raise TypeError(f"{name}: expected an axis or a tuple of axes, got {axis!r:.60}") from None
     if len({i for i in found if 0 <= i < x.ndim}) < len(found):
         raise ValueError(f"{name}: axis {axis} does not fit an array of shape {tuple(x.shape)}")
     return found
 
-# %% ../nbs/03_forward.ipynb #3d8d6235
+# %% ../nbs/03_forward.ipynb #5d077483
 def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without a last axis of size 1
         targ,  # (n,)
        ):      # one number; NaN for an empty batch
@@ -97,7 +100,8 @@ def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without
     Raises ValueError unless the shapes are equal but for that axis, and what `check_arrays` does.
     """
     pred, targ = check_mse("mse", pred, targ)
-    return mean(square(subtraction(pred, targ)))
+    difference = pred - targ
+    return _mean(difference * difference, tuple(range(targ.ndim)))
 
 
 def check_mse(name, pred, targ):   # the function that asks; and its inputs -> the same, of one shape and dtype
@@ -129,7 +133,7 @@ def sum(x,                                       # any shape
     axes = check_axes("sum", x, axis)
     return x.sum(axes, keepdims=keepdims) if axes else x * 1   # a copy; to torch, () means all axes
 
-# %% ../nbs/03_forward.ipynb #bfe42a9c
+# %% ../nbs/03_forward.ipynb #f2eec344
 def softmax(x,              # any shape, usually (n, c)
             axis: int = -1, # the axis along which the shares add up to 1
            ):               # the same shape
@@ -139,14 +143,17 @@ def softmax(x,              # any shape, usually (n, c)
     """
     xp, x = check_arrays("softmax", x)
     [axis] = check_axes("softmax", x, (axis,))
-    # e = exp(x), which overflows
-    e = xp.exp(_below_largest(xp, x, axis))
-    return e / e.sum(axis, keepdims=True)
+    # exp(x) / exp(x).sum(), which overflows
+    _, e, total = _powers(xp, x, axis)
+    return e / total
 
 
-def _below_largest(xp, x, axis):
-    "x less its largest number along the axis, so that e to the power of it cannot overflow."
-    return x - xp.max(x, axis=axis, keepdims=True) if x.shape[axis] else x * 1
+def _powers(xp, x, axis):
+    "x less its largest number along the axis, e to the power of that, which cannot overflow, and the sum of these."
+    largest = getattr(x, "amax", x.max)   # torch's own max also says where
+    x = x - largest(axis, keepdims=True) if x.shape[axis] else x * 1
+    e = xp.exp(x)
+    return x, e, e.sum(axis, keepdims=True)
 
 # %% ../nbs/03_forward.ipynb #bdb6277d
 def log(x):  # any shape, above 0 -> the same shape
@@ -154,23 +161,18 @@ def log(x):  # any shape, above 0 -> the same shape
     xp, x = check_arrays("log", x)
     return xp.log(x)
 
-# %% ../nbs/03_forward.ipynb #ffcdb135
+# %% ../nbs/03_forward.ipynb #caf9e02c
 def log_softmax(x,              # any shape, usually (n, c)
                 axis: int = -1, # the axis along which the shares add up to 1
                ):               # the same shape
     "Logarithm of softmax, x - log Σ eˣ, for logits as in `softmax`. Raises what `check_axes` and `check_arrays` do."
     xp, x = check_arrays("log_softmax", x)
     [axis] = check_axes("log_softmax", x, (axis,))
-    return _log_softmax(xp, x, axis)
-
-
-def _log_softmax(xp, x, axis):
-    "`log_softmax` of what has been checked."
     # log(softmax(x)), which loses what is small
-    x = _below_largest(xp, x, axis)
-    return x - xp.log(xp.exp(x).sum(axis, keepdims=True)) if x.shape[axis] else x
+    x, _, total = _powers(xp, x, axis)
+    return x - xp.log(total) if x.shape[axis] else x
 
-# %% ../nbs/03_forward.ipynb #4fa4b2ef
+# %% ../nbs/03_forward.ipynb #6d24ece7
 def cross_entropy(logits,  # (n, c), any real numbers
                   targ,    # (n,) integers: the true class of each, 0 to c - 1
                  ):        # one number; NaN for an empty batch
@@ -178,13 +180,19 @@ def cross_entropy(logits,  # (n, c), any real numbers
 
     Raises what `check_classes` and `check_arrays` do.
     """
-    xp, logits = check_arrays("cross_entropy", logits)
-    targ = check_classes("cross_entropy", logits, targ)
-    rows = xp.arange(logits.shape[0], device=logits.device)
-    # -(onehot * log_softmax(logits)).sum(1), then the mean
-    return -_mean(_log_softmax(xp, logits, 1)[rows, targ], (0,))         # (n, c) -> (n,) -> one number
+    return _cross_entropy("cross_entropy", logits, targ)[0]
 
-# %% ../nbs/03_forward.ipynb #98725675
+
+def _cross_entropy(name, logits, targ):
+    "The loss, and what the way back will need."
+    xp, logits = check_arrays(name, logits)
+    targ, rows = check_classes(name, logits, targ), xp.arange(logits.shape[0], device=logits.device)
+    x, e, total = _powers(xp, logits, 1)
+    # -(onehot * log_softmax(logits)).sum(1), then the mean
+    loss = _mean(xp.log(total[:, 0]) - x[rows, targ], (0,))              # (n,) - (n,) -> one number
+    return loss, (e, total, rows, targ)
+
+# %% ../nbs/03_forward.ipynb #517fadfb
 def check_classes(name: str, # the function that asks; stands in the message
                   logits,    # (n, c)
                   targ,      # (n,)
@@ -193,8 +201,8 @@ def check_classes(name: str, # the function that asks; stands in the message
 
     Raises ValueError for a wrong shape, device or class, TypeError for another library, or for what is no integer.
     """
-    xp, _ = check_arrays(name, targ)
-    if xp is not check_arrays(name, logits)[0]: check_arrays(name, logits, targ)   # says that libraries differ
+    xp, _ = check_arrays(name, logits)
+    if type(targ) is not type(logits): check_arrays(name, logits, targ)   # are they of one library?
     if not _integral(xp, targ.dtype): raise TypeError(
         f"{name}: targ has dtype {targ.dtype}: expected integers, a class for each row; "
         "for one-hot rows use targ.argmax(1)")

@@ -41,7 +41,11 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #692bf88b
+# %% ../nbs/01_matmul.ipynb #de9b2d58
+_plans = {}   # classes, dtypes and devices -> library and dtype; to ask anew costs a tenth of a small product
+_plain = {}   # dtypes of plain NumPy arrays -> their library
+
+
 def check_arrays(name: str,   # the function that asks; stands in the message
                  *arrays,     # of any shapes
                 ) -> list:    # their library, and the same arrays, of one floating-point dtype
@@ -51,15 +55,17 @@ def check_arrays(name: str,   # the function that asks; stands in the message
     the others' dtype, or float64 when no array has one. Raises TypeError for different libraries, masked
     arrays and other dtypes; ValueError for different devices.
     """
+    dtype = getattr(arrays[0], "dtype", None)
+    if xp := _plain.get(dtype):
+        for x in arrays:
+            if type(x) is not np.ndarray or x.dtype is not dtype: break
+        else: return [xp, *arrays]                            # by far the most frequent case
     try: kinds = tuple([(type(x), x.dtype, x.device) for x in arrays])
     except AttributeError: kinds = None                       # no array; `_plan` says so
     xp, dtype = _plans.get(kinds) or _plans.setdefault(kinds, _plan(name, arrays))
     return [xp, *[x if x.dtype == dtype else xp.astype(x, dtype) for x in arrays]]
 
-# %% ../nbs/01_matmul.ipynb #00a61225
-_plans = {}   # classes, dtypes and devices -> library and dtype; to ask anew costs a tenth of a small product
-
-
+# %% ../nbs/01_matmul.ipynb #42133e40
 def _plan(name, arrays):
     "The library of `arrays`, and the floating-point dtype in which to compute with them."
     kinds = [type(x) for x in arrays]
@@ -75,8 +81,10 @@ def _plan(name, arrays):
     for d in dtypes:
         if d not in floats and not xp.isdtype(d, ("integral", "bool")):
             raise TypeError(f"{name}: expected real numbers, got {d}")
-    try: return xp, xp.result_type(*floats) if floats else xp.float64
+    try: dtype = xp.result_type(*floats) if floats else xp.float64
     except RuntimeError: raise TypeError(f"{name}: no floating-point dtype holds {' and '.join(map(str, floats))}") from None
+    if np.ndarray in kinds: _plain[np.dtype(dtype)] = xp
+    return xp, dtype
 
 # %% ../nbs/01_matmul.ipynb #63a04f0c
 def check_matmul(name: str,  # the function that asks; stands in the message
