@@ -9,36 +9,37 @@ __all__ = ['Tensor', 'Freed', 'DifferentiableOperator', 'no_grad', 'MatrixMultip
            'Sum', 'Mean', 'Max', 'Reshape', 'Transpose', 'Index', 'Concatenate', 'Softmax', 'LogSoftmax',
            'MeanSquaredError', 'CrossEntropy', 'Linear']
 
-# %% ../nbs/06_autograd.ipynb #d14d0087
+# %% ../nbs/06_autograd.ipynb #0436a92b
+from collections import deque
 from contextlib import contextmanager
-from functools import partial
-from threading import local
+from itertools import repeat
+from threading import Lock, local
 
 import numpy as np
 
 from .backward import _add_bias_grad, _cross_entropy_grad, _linear_grad, _matmul_grad, _mse_grad
-from .backward import _relu_grad, _subtraction_grad, _with_axes, exp_grad, log_grad, log_softmax_grad
-from .backward import mean_grad, softmax_grad, square_grad, sum_grad
+from .backward import _relu_grad, _subtraction_grad, _with_axes, exp_grad, log_grad
+from .backward import log_softmax_grad, mean_grad, softmax_grad, square_grad, sum_grad
 from .broadcasting import unbroadcast
-from .forward import _cross_entropy, add_bias, check_axes, common_shape, exp, linear, log, log_softmax
-from .forward import mean, mse, relu, softmax, square, subtraction, sum
+from .forward import _cross_entropy, add_bias, check_axes, common_shape, cross_entropy, exp, linear
+from .forward import log, log_softmax, mean, mse, relu, softmax, square, subtraction, sum
 from .matmul import check_arrays, matmul
 
-# %% ../nbs/06_autograd.ipynb #f3415fef
+# %% ../nbs/06_autograd.ipynb #79d8ca00
 class Tensor:
     """An array, `data`, that remembers how it was made, so that `backward` can find gradients.
 
     `data` looks at the memory of a given array. `grad` is an array too, None until there is one.
-    TypeError for what is no array of real numbers, and for integers that should take a gradient.
+    Arithmetic gives floats, with integers too. TypeError for what is no array of real numbers, and for integers that should take a gradient.
     """
     __slots__ = ("data", "grad", "requires_grad", "operator", "args", "needs", "kept", "_retain",
                  "__weakref__")
 
     def __init__(self, data, requires_grad=False):
         self.data = data if type(data) is np.ndarray and data.dtype.kind in "fiub" else _array(data)
-        if requires_grad: _check_floats(self.data, requires_grad)
+        if requires_grad: _check_floats(self.data)
         self.grad = self.operator = None
-        self.requires_grad, self.args, self._retain = requires_grad, (), False
+        self.requires_grad, self.args, self._retain = bool(requires_grad), (), False
 
     def backward(self, gradient=None, retain_graph: bool = False):
         "Add to `grad` of every leaf that needs one. ValueError where there is none, or shapes differ."
@@ -46,23 +47,23 @@ class Tensor:
         _settle(gradients)
         if not retain_graph:
             for t in ready:
-                if t.operator: t.operator, t.args, t.kept = _freed, (), ()
+                if t.operator is not None: t.operator, t.args, t.kept = _freed, (), ()
 
-# %% ../nbs/06_autograd.ipynb #7ddfb7f8
+# %% ../nbs/06_autograd.ipynb #c2a4369a
 def _walk(result, dout):
     "The tensors in the order of the walk, and the gradients that stayed: of leaves, and retained ones."
     waiting, gradients, ready = _count_uses(result), {result: dout}, [result]
     for t in ready:
         operator = t.operator
         if operator is None: continue
-        if operator.selective: answers = operator.backward(gradients[t], *t.kept, needs=t.needs)
-        else: answers = operator.backward(gradients[t], *t.kept)
+        if operator.selective: answers = operator.backward(gradients[t], *t.kept, needs=t.needs, **operator.options)
+        else: answers = operator.backward(gradients[t], *t.kept, **operator.options)
         if type(answers) is not tuple or len(answers) != len(t.args): _refuse(operator, answers, t.args)
         for a, g, needed in zip(t.args, answers, t.needs):
-            if not needed: continue                                            # nobody asked
+            if not needed or a not in waiting: continue                        # nobody asked, or asks now
             if type(g) is not np.ndarray or g.shape != a.data.shape or g.dtype is not a.data.dtype:
                 g = _fitting(operator, g, a.data)                              # or say why it cannot
-            gradients[a] = gradients[a] + g if a in gradients else g
+            gradients[a] = np.asarray(gradients[a] + g) if a in gradients else g
             waiting[a] -= 1
             if not waiting[a]: ready.append(a)
         if not t._retain: del gradients[t]                                     # retained only if asked
@@ -81,17 +82,21 @@ def _count_uses(result):
             waiting[a] += 1
     return waiting
 
-# %% ../nbs/06_autograd.ipynb #8abb1eb3
+# %% ../nbs/06_autograd.ipynb #80e83850
 def _settle(gradients):
-    "Add each gradient to `grad` of its tensor, as an array that nobody else holds."
+    "Add each gradient to `grad` of its tensor, as an array of its own; ValueError where that has another shape."
     settled, taken = [], set()
-    for t, g in gradients.items():
-        if t.grad is not None: settled.append((t, np.asarray(t.grad + g)))
-        else: settled.append((t, g.copy() if g.base is not None or id(g) in taken else g))
-        taken.add(id(g))
-    for t, g in settled: t.grad = np.asarray(g)
+    with _settling:
+        for t, g in gradients.items():
+            if t.grad is None: settled.append(g.copy() if g.base is not None or id(g) in taken else g)
+            elif np.shape(t.grad) == g.shape: settled.append(np.asarray(t.grad + g))
+            else: raise ValueError(f"backward: grad is {np.shape(t.grad)} and the tensor {g.shape}: expected the same shape")
+            taken.add(id(g))
+        deque(map(setattr, gradients, repeat("grad"), settled), 0)
 
-# %% ../nbs/06_autograd.ipynb #dbef10fe
+_settling = Lock()
+
+# %% ../nbs/06_autograd.ipynb #659ea8a3
 def _first(t, gradient):
     "The gradient to begin with: 1 for one number, else what was given; ValueError unless it fits."
     if not t.requires_grad: raise ValueError(
@@ -108,14 +113,14 @@ def _first(t, gradient):
 
 class Freed:
     "In place of the operator of a tensor whose graph has been freed."
-    selective = False
+    selective, options = False, {}
 
     def backward(self, dout): raise ValueError(
         "backward: this graph was walked already, and freed; first use backward(retain_graph=True)")
 
 _freed = Freed()
 
-# %% ../nbs/06_autograd.ipynb #e26270df
+# %% ../nbs/06_autograd.ipynb #eabeaf59
 def _refuse(operator, answers, args):
     "Say that an operator's answers are not one for each argument."
     what = f"a tuple of {len(answers)}" if type(answers) is tuple else f"a {type(answers).__name__}"
@@ -127,48 +132,50 @@ def _fitting(operator, g, x):
     "A gradient as an array of the dtype of `x`; ValueError where there is none, or of another shape."
     name = f"backward: {type(operator).__name__}.backward"
     if g is None: raise ValueError(f"{name} gives no gradient where one is needed")
-    g = np.asarray(g)
+    g = _array(g)
+    _check_floats(x)
     if g.shape != x.shape: raise ValueError(
         f"{name} gives a gradient of shape {g.shape} for an input of shape {x.shape}")
     return g.astype(x.dtype, copy=False)
 
-# %% ../nbs/06_autograd.ipynb #10b439aa
+# %% ../nbs/06_autograd.ipynb #911ee165
 def _array(data):
     "Anything that is one as an array of real numbers; else TypeError."
     if isinstance(data, Tensor): return data.data
-    x = np.asarray(data)
+    try: x = np.asarray(data)
+    except ValueError as why: raise ValueError(f"Tensor: {why}") from None             # rows of different lengths
     if x.dtype.kind not in "fiub" or isinstance(data, np.ma.MaskedArray): raise TypeError(
         f"Tensor: expected an array of real numbers, got {type(data).__name__} of dtype {x.dtype}")
     return x
 
 
-def _check_floats(x, requires_grad):
-    if requires_grad and x.dtype.kind != "f": raise TypeError(
+def _check_floats(x):
+    if x.dtype.kind != "f": raise TypeError(
         f"Tensor: only floats take a gradient, and this is {x.dtype}; write 1.0 in place of 1")
 
-# %% ../nbs/06_autograd.ipynb #096df292
+# %% ../nbs/06_autograd.ipynb #3b8d7406
 class DifferentiableOperator:
     """A function that knows its gradient. Called with tensors, it gives one that remembers them.
 
     One of your own has `forward(*inputs)`, arrays to array, and `backward(dout, *inputs)`, a tuple of one
-    new array (or `dout` itself) per input; or a `pair` of such functions. Options go to both.
+    new array (or `dout` itself, unchanged) per input; or a `pair` of such functions. Options go to both.
     """
     selective = False   # True: `backward` takes `needs`, a boolean for each input
+    options = {}
 
     def __init_subclass__(cls):
         if "pair" in vars(cls): cls.forward, cls.backward = map(staticmethod, cls.pair)
 
     def __init__(self, **options):
-        if not options: return
-        self.forward, self.backward = partial(self.forward, **options), partial(self.backward, **options)
+        if options: self.options = options
 
-    def run(self, *inputs): return self.forward(*inputs), inputs
+    def run(self, *inputs): return self.forward(*inputs, **self.options), inputs
 
     def __call__(self, *args):
         args = [a if isinstance(a, Tensor) else _tensor(a, args) for a in args]
         data, kept = self.run(*[a.data for a in args])
         out, needs = Tensor(data), [a.requires_grad for a in args]
-        if True in needs and _state.recording:
+        if True in needs and _state.recording and out.data.dtype.kind == "f":
             out.requires_grad, out.operator, out.args, out.needs, out.kept = True, self, args, needs, kept
         return out
 
@@ -223,7 +230,7 @@ def addition_grad(dout, a, b, needs=(True, True)):
     "Gradients of `addition`: dout twice, summed where stretched; None where `needs` says so, as below."
     return _summed(needs, (a, b), lambda: dout, lambda: dout)
 
-# %% ../nbs/06_autograd.ipynb #8edc50e1
+# %% ../nbs/06_autograd.ipynb #79970d47
 def multiplication(a, b):                        # shapes that broadcast -> their common shape
     "a times b, number by number. Raises what `addition` does."
     return _together("multiplication", np.multiply, a, b)
@@ -240,10 +247,10 @@ def division(a, b):                              # shapes that broadcast -> thei
 
 
 def division_grad(dout, a, b, needs=(True, True)):
-    "Gradients of `division`: dout / b and -dout · a / b², summed where stretched."
-    return _summed(needs, (a, b), lambda: dout / b, lambda: -dout * a / (b * b))
+    "Gradients of `division`: dout / b and -dout · a / b / b, summed where stretched."
+    return _summed(needs, (a, b), lambda: dout / b, lambda: -dout * (a / b / b))   # b² might overflow
 
-# %% ../nbs/06_autograd.ipynb #1ff249c2
+# %% ../nbs/06_autograd.ipynb #a93a227c
 def power(a, b):                                 # shapes that broadcast -> their common shape
     "a to the power of b; NaN for a below 0 and b not whole, with a warning. Raises what `addition` does."
     return _together("power", np.power, a, b)
@@ -251,7 +258,8 @@ def power(a, b):                                 # shapes that broadcast -> thei
 
 def power_grad(dout, a, b, needs=(True, True)):
     "Gradients of `power`: dout · b aᵇ⁻¹, 0 where b = 0; and dout · aᵇ log a, 0 where a = 0 and b ≥ 0."
-    with np.errstate(divide="ignore", invalid="ignore"):
+    _, a, b = check_arrays("power_grad", a, b)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return _summed(needs, (a, b), lambda: dout * np.where(b == 0, 0, b * power(a, b - 1)),
                        lambda: dout * np.where((a == 0) & (b >= 0), 0, power(a, b) * np.log(a)))
 
@@ -278,7 +286,7 @@ def sigmoid_grad(dout, x):
     s = sigmoid(x)
     return (dout * s * sigmoid(-x),)             # 1 - s, which would lose what is small
 
-# %% ../nbs/06_autograd.ipynb #96529f52
+# %% ../nbs/06_autograd.ipynb #a329e204
 def amax(x,                                      # any shape
          axis: int | tuple[int, ...] | None = None,  # over which axes; None: over all
          keepdims: bool = False,                 # keep these axes, with size 1
@@ -294,13 +302,14 @@ def amax(x,                                      # any shape
 def amax_grad(dout, x, axis=None, keepdims=False):
     "Gradient of `amax`: dout to the largest, in equal shares where there are several."
     dout, _ = _with_axes("amax_grad", dout, x, axis, keepdims)
-    largest = (x == amax(x, axis, keepdims=True)).astype(x.dtype)
+    largest = x == amax(x, axis, keepdims=True)
     with np.errstate(invalid="ignore"):          # NaN equals nothing: its gradient is 0 / 0
         return (dout * (largest / largest.sum(check_axes("amax_grad", x, axis), keepdims=True)),)
 
-# %% ../nbs/06_autograd.ipynb #f8290b3a
+# %% ../nbs/06_autograd.ipynb #56c7ae35
 def reshape(x, shape: tuple[int, ...]):  # an array; its new shape, in which one size may be -1
     "The same numbers in another shape; ValueError, with both, where they do not fit."
+    if min(shape, default=0) < -1: raise ValueError(f"reshape: {shape} has a size below -1")
     try: return x.reshape(shape)
     except (ValueError, TypeError): raise ValueError(
         f"reshape: x is {x.shape}, which does not fit {shape}") from None
@@ -329,11 +338,11 @@ def _order(x, axes):
         f"transpose: x is {x.shape}, and {axes} does not name all of its axes")
     return order
 
-# %% ../nbs/06_autograd.ipynb #f6805a4f
+# %% ../nbs/06_autograd.ipynb #41d026ea
 def index(x, key):                               # an array; what stands in the brackets of x[key]
     "The numbers at some places. IndexError, with the shape, where there is no such place."
     try: return x[key]
-    except IndexError as why: raise IndexError(f"index: x is {x.shape}: {why}") from None
+    except (IndexError, ValueError) as why: raise IndexError(f"index: x is {x.shape}: {why}") from None
 
 
 def index_grad(dout, x, key):
@@ -342,9 +351,11 @@ def index_grad(dout, x, key):
     np.add.at(g, key, dout)
     return (g,)
 
-# %% ../nbs/06_autograd.ipynb #6822ceab
+# %% ../nbs/06_autograd.ipynb #70171991
 def concatenate(*xs, axis: int = 0):             # arrays, of one shape but for the size of that axis
     "Arrays one after the other along an axis. ValueError, with the shapes, where they do not fit."
+    if not xs: raise ValueError("concatenate: expected at least one array")
+    check_axes("concatenate", xs[0], (axis,))
     try: return np.concatenate(xs, axis)
     except ValueError: raise ValueError(
         f"concatenate: {', '.join(str(x.shape) for x in xs)} do not fit along axis {axis}") from None
@@ -435,7 +446,7 @@ class Concatenate(DifferentiableOperator):
     "One after the other; option `axis`."
     pair = concatenate, concatenate_grad
 
-# %% ../nbs/06_autograd.ipynb #6b31035f
+# %% ../nbs/06_autograd.ipynb #4da49356
 class Softmax(DifferentiableOperator):
     "Shares that add up to 1; option `axis`."
     pair = softmax, softmax_grad
@@ -450,45 +461,60 @@ class MeanSquaredError(DifferentiableOperator):
 
 class CrossEntropy(DifferentiableOperator):
     "The cross-entropy of logits, (n, c), and classes, (n,)."
-    backward = staticmethod(_cross_entropy_grad)
+    forward, backward = staticmethod(cross_entropy), staticmethod(_cross_entropy_grad)
 
     def run(self, logits, targ): return _cross_entropy("cross_entropy", logits, targ)
 
-# %% ../nbs/06_autograd.ipynb #b31c853c
+# %% ../nbs/06_autograd.ipynb #bf9011f9
 def _part_of(cls):
     "A decorator: what stands in the class below becomes part of `cls`, which so can be written in pieces."
     def add(piece):
         for name, value in vars(piece).items():
-            if name not in vars(type("Empty", (), {})): setattr(cls, name, value)
+            if name in vars(_Empty): continue
+            if hasattr(value, "__code__"): value.__qualname__ = f"{cls.__name__}.{name}"
+            setattr(cls, name, value)
     return add
+
+class _Empty: pass
 
 
 for sign, operator in {"add": Addition, "sub": Subtraction, "mul": Multiplication, "truediv": Division,
                        "pow": Power, "matmul": MatrixMultiply}.items():
     setattr(Tensor, f"__{sign}__", lambda self, other, operator=operator: operator()(self, other))
     setattr(Tensor, f"__r{sign}__", lambda self, other, operator=operator: operator()(other, self))
+    setattr(Tensor, f"__i{sign}__", lambda self, other, operator=operator: _new(self, operator, other))
 
-# %% ../nbs/06_autograd.ipynb #059ff4c0
+# %% ../nbs/06_autograd.ipynb #2338fe61
+def _new(t, operator, other):
+    "What `t += other` stands for: a new tensor. For a weight that is hardly meant, so ValueError."
+    if t.operator is None and t.requires_grad: raise ValueError(
+        "a leaf that needs a gradient is not changed in place; write w.data -= ... to learn, else w = w - ...")
+    return operator()(t, other)
+
+# %% ../nbs/06_autograd.ipynb #8d3999e3
 @_part_of(Tensor)
 class _Signs:
     __array_ufunc__ = None
     __hash__ = object.__hash__
     def __neg__(self): return Multiplication()(self, -1)
-    def __getitem__(self, key): return Index(key=_arrays(key))(self)
-    def __eq__(self, other): return Tensor(self.data == _arrays(other))
-    def __ne__(self, other): return Tensor(self.data != _arrays(other))
-    def __lt__(self, other): return Tensor(self.data < _arrays(other))
-    def __le__(self, other): return Tensor(self.data <= _arrays(other))
-    def __gt__(self, other): return Tensor(self.data > _arrays(other))
-    def __ge__(self, other): return Tensor(self.data >= _arrays(other))
+    def __getitem__(self, key): return Index(key=_key(key))(self)
+    def __eq__(self, other): return Tensor(self.data == _plain_value(other))
+    def __ne__(self, other): return Tensor(self.data != _plain_value(other))
+    def __lt__(self, other): return Tensor(self.data < _plain_value(other))
+    def __le__(self, other): return Tensor(self.data <= _plain_value(other))
+    def __gt__(self, other): return Tensor(self.data > _plain_value(other))
+    def __ge__(self, other): return Tensor(self.data >= _plain_value(other))
 
-# %% ../nbs/06_autograd.ipynb #2ed79948
-def _arrays(key):
-    "A key or a number, with arrays in place of tensors."
-    if isinstance(key, (tuple, list)): return type(key)(map(_arrays, key))
-    return key.data if isinstance(key, Tensor) else key
 
-# %% ../nbs/06_autograd.ipynb #24a2ca77
+def _plain_value(x): return x.data if isinstance(x, Tensor) else x
+
+
+def _key(key):
+    "What stands in brackets, with arrays in place of tensors; copies, which nobody changes before the way back."
+    if isinstance(key, (tuple, list)): return type(key)(map(_key, key))
+    return np.array(_plain_value(key)) if isinstance(key, (Tensor, np.ndarray)) else key
+
+# %% ../nbs/06_autograd.ipynb #b0da2558
 @_part_of(Tensor)
 class _Methods:
     def exp(self): return Exp()(self)
@@ -502,7 +528,7 @@ class _Methods:
     def mean(self, dim=None, keepdim=False): return Mean(axis=dim, keepdims=keepdim)(self)
     def amax(self, dim=None, keepdim=False): return Max(axis=dim, keepdims=keepdim)(self)
     def max(self): return Max()(self)
-    def argmax(self, dim=None, keepdim=False): return Tensor(np.argmax(self.data, dim, keepdims=keepdim))
+    def argmax(self, dim=None, keepdim=False): return Tensor(_argmax(self.data, dim, keepdim))
     def softmax(self, dim): return Softmax(axis=dim)(self)
     def log_softmax(self, dim): return LogSoftmax(axis=dim)(self)
     def reshape(self, *shape): return Reshape(shape=_flat(shape))(self)
@@ -511,12 +537,19 @@ class _Methods:
     @property
     def T(self): return Transpose()(self)
 
-# %% ../nbs/06_autograd.ipynb #b29b44a1
+# %% ../nbs/06_autograd.ipynb #2847c01a
+def _argmax(x, dim, keepdim):
+    "Where the largest is, along one axis or in all; no gradient."
+    if dim is not None: [dim] = check_axes("argmax", x, (dim,))
+    if not (x.size if dim is None else x.shape[dim]): raise ValueError(f"argmax: x is {x.shape}: none is the largest")
+    return np.argmax(x, dim, keepdims=keepdim)
+
+
 def _flat(sizes):
     "(2, 3), given as two arguments or as one."
     return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
 
-# %% ../nbs/06_autograd.ipynb #61c36191
+# %% ../nbs/06_autograd.ipynb #fb5ab163
 @_part_of(Tensor)
 class _ArrayLike:
     shape = property(lambda self: self.data.shape)
@@ -532,7 +565,7 @@ class _ArrayLike:
     def __array__(self, dtype=None, copy=None): return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __repr__(self):
-        made = type(self.operator).__name__ if self.operator else None
+        made = None if self.operator is None else type(self.operator).__name__
         more = f", operator={made}" if made else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.data, separator=', ', prefix='Tensor(')}{more})"
 
@@ -554,7 +587,7 @@ class _Exits:
         "The same array as a tensor without a history."
         return Tensor(self.data)
 
-# %% ../nbs/06_autograd.ipynb #fa98ef58
+# %% ../nbs/06_autograd.ipynb #a947075b
 @_part_of(Tensor)
 class _Told:
     def zero_grad(self):
@@ -568,8 +601,8 @@ class _Told:
 
     def requires_grad_(self, requires_grad: bool = True):
         "Say whether this leaf needs a gradient; ValueError for a result, TypeError for integers."
-        if self.operator: raise ValueError("requires_grad_: only for a leaf; detach this result first")
-        _check_floats(self.data, requires_grad)
+        if self.operator is not None: raise ValueError("requires_grad_: only for a leaf; detach this result first")
+        if requires_grad: _check_floats(self.data)
         self.requires_grad = bool(requires_grad)
         return self
 

@@ -94,7 +94,7 @@ def _with_axes(name, dout, x, axis, keepdims):
     shape = kept if keepdims else [n for i, n in enumerate(x.shape) if i not in axes]
     return check_dout(name, dout, tuple(shape), x).reshape(tuple(kept)), math.prod(x.shape[i] for i in axes)
 
-# %% ../nbs/04_backward.ipynb #5cc93ab6
+# %% ../nbs/04_backward.ipynb #672e39d4
 def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), (n,) -> two, of the shapes of pred and targ
     """Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integer targets.
 
@@ -108,7 +108,7 @@ def mse_grad(dout, pred, targ):   # a number, (n, 1) or (n,), (n,) -> two, of th
 
 def _mse_grad(dout, pred, targ, needs=(True, True)):
     n = max(math.prod(targ.shape), 1)
-    g = (pred.reshape(targ.shape) - targ) * dout * (2 / n)
+    g = (pred.reshape(targ.shape) - targ) * (2 / n) * dout
     return g.reshape(pred.shape) if needs[0] else None, -g if needs[1] else None
 
 # %% ../nbs/04_backward.ipynb #fd54dfd4

@@ -41,7 +41,7 @@ def _list_shape(name, rows):
         f"matmul_lists: the rows of {name} have different lengths: {sorted(lengths)}")
     return len(rows), lengths.pop() if lengths else 0
 
-# %% ../nbs/01_matmul.ipynb #de9b2d58
+# %% ../nbs/01_matmul.ipynb #29ed54dc
 _plans = {}   # classes, dtypes and devices -> library and dtype; to ask anew costs a tenth of a small product
 _plain = {}   # dtypes of plain NumPy arrays -> their library
 
@@ -55,7 +55,7 @@ def check_arrays(name: str,   # the function that asks; stands in the message
     the others' dtype, or float64 when no array has one. Raises TypeError for different libraries, masked
     arrays and other dtypes; ValueError for different devices.
     """
-    dtype = getattr(arrays[0], "dtype", None)
+    dtype = getattr(arrays[0], "dtype", None) if arrays else None
     if xp := _plain.get(dtype):
         for x in arrays:
             if type(x) is not np.ndarray or x.dtype is not dtype: break
