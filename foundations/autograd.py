@@ -9,7 +9,7 @@ __all__ = ['Tensor', 'Freed', 'DifferentiableOperator', 'no_grad', 'MatrixMultip
            'Sum', 'Mean', 'Max', 'Reshape', 'Transpose', 'Index', 'Concatenate', 'Softmax', 'LogSoftmax',
            'MeanSquaredError', 'CrossEntropy', 'Linear']
 
-# %% ../nbs/06_autograd.ipynb #0436a92b
+# %% ../nbs/06_autograd.ipynb #b3ef393b
 from collections import deque
 from contextlib import contextmanager
 from itertools import repeat
@@ -21,16 +21,17 @@ from .backward import _add_bias_grad, _cross_entropy_grad, _linear_grad, _matmul
 from .backward import _relu_grad, _subtraction_grad, _with_axes, exp_grad, log_grad
 from .backward import log_softmax_grad, mean_grad, softmax_grad, square_grad, sum_grad
 from .broadcasting import unbroadcast
-from .forward import _cross_entropy, add_bias, check_axes, common_shape, cross_entropy, exp, linear
-from .forward import log, log_softmax, mean, mse, relu, softmax, square, subtraction, sum
+from .forward import _cross_entropy, add_bias, check_axes, common_shape, cross_entropy, exp
+from .forward import linear, log, log_softmax, mean, mse, relu, softmax, square, subtraction, sum
 from .matmul import check_arrays, matmul
 
-# %% ../nbs/06_autograd.ipynb #79d8ca00
+# %% ../nbs/06_autograd.ipynb #81091a0d
 class Tensor:
     """An array, `data`, that remembers how it was made, so that `backward` can find gradients.
 
     `data` looks at the memory of a given array. `grad` is an array too, None until there is one.
-    Arithmetic gives floats, with integers too. TypeError for what is no array of real numbers, and for integers that should take a gradient.
+    Arithmetic gives floats, with integers too. TypeError for what is no array of real numbers, and for
+    integers that should take a gradient.
     """
     __slots__ = ("data", "grad", "requires_grad", "operator", "args", "needs", "kept", "_retain",
                  "__weakref__")
@@ -49,18 +50,18 @@ class Tensor:
             for t in ready:
                 if t.operator is not None: t.operator, t.args, t.kept = _freed, (), ()
 
-# %% ../nbs/06_autograd.ipynb #c2a4369a
+# %% ../nbs/06_autograd.ipynb #3265c571
 def _walk(result, dout):
     "The tensors in the order of the walk, and the gradients that stayed: of leaves, and retained ones."
     waiting, gradients, ready = _count_uses(result), {result: dout}, [result]
     for t in ready:
-        operator = t.operator
-        if operator is None: continue
-        if operator.selective: answers = operator.backward(gradients[t], *t.kept, needs=t.needs, **operator.options)
-        else: answers = operator.backward(gradients[t], *t.kept, **operator.options)
+        if (operator := t.operator) is None: continue
+        dout, options = gradients[t], operator.options
+        if operator.selective: answers = operator.backward(dout, *t.kept, needs=t.needs, **options)
+        else: answers = operator.backward(dout, *t.kept, **options)
         if type(answers) is not tuple or len(answers) != len(t.args): _refuse(operator, answers, t.args)
         for a, g, needed in zip(t.args, answers, t.needs):
-            if not needed or a not in waiting: continue                        # nobody asked, or asks now
+            if not needed or a not in waiting: continue                        # it needs none, or needs none any more
             if type(g) is not np.ndarray or g.shape != a.data.shape or g.dtype is not a.data.dtype:
                 g = _fitting(operator, g, a.data)                              # or say why it cannot
             gradients[a] = np.asarray(gradients[a] + g) if a in gradients else g
@@ -69,28 +70,28 @@ def _walk(result, dout):
         if not t._retain: del gradients[t]                                     # retained only if asked
     return ready, gradients
 
-# %% ../nbs/06_autograd.ipynb #12e74f66
+# %% ../nbs/06_autograd.ipynb #045446e9
 def _count_uses(result):
     "How often each tensor that needs a gradient is used on the way to the result."
     waiting, found = {result: 0}, [result]
     for t in found:
         for a in t.args:
-            if not a.requires_grad: continue                                   # nobody asked
+            if not a.requires_grad: continue
             if a not in waiting:
                 waiting[a] = 0
                 found.append(a)
             waiting[a] += 1
     return waiting
 
-# %% ../nbs/06_autograd.ipynb #80e83850
+# %% ../nbs/06_autograd.ipynb #8ab9c19a
 def _settle(gradients):
-    "Add each gradient to `grad` of its tensor, as an array of its own; ValueError where that has another shape."
+    "Add each gradient to `grad`, as an array of its own; ValueError where that has another shape."
     settled, taken = [], set()
     with _settling:
         for t, g in gradients.items():
             if t.grad is None: settled.append(g.copy() if g.base is not None or id(g) in taken else g)
             elif np.shape(t.grad) == g.shape: settled.append(np.asarray(t.grad + g))
-            else: raise ValueError(f"backward: grad is {np.shape(t.grad)} and the tensor {g.shape}: expected the same shape")
+            else: raise ValueError(f"backward: grad is {np.shape(t.grad)} and the tensor {g.shape}")
             taken.add(id(g))
         deque(map(setattr, gradients, repeat("grad"), settled), 0)
 
@@ -138,12 +139,12 @@ def _fitting(operator, g, x):
         f"{name} gives a gradient of shape {g.shape} for an input of shape {x.shape}")
     return g.astype(x.dtype, copy=False)
 
-# %% ../nbs/06_autograd.ipynb #911ee165
+# %% ../nbs/06_autograd.ipynb #755fef5c
 def _array(data):
     "Anything that is one as an array of real numbers; else TypeError."
     if isinstance(data, Tensor): return data.data
     try: x = np.asarray(data)
-    except ValueError as why: raise ValueError(f"Tensor: {why}") from None             # rows of different lengths
+    except ValueError as why: raise ValueError(f"Tensor: {why}") from None   # rows of different lengths
     if x.dtype.kind not in "fiub" or isinstance(data, np.ma.MaskedArray): raise TypeError(
         f"Tensor: expected an array of real numbers, got {type(data).__name__} of dtype {x.dtype}")
     return x
@@ -484,14 +485,14 @@ for sign, operator in {"add": Addition, "sub": Subtraction, "mul": Multiplicatio
     setattr(Tensor, f"__r{sign}__", lambda self, other, operator=operator: operator()(other, self))
     setattr(Tensor, f"__i{sign}__", lambda self, other, operator=operator: _new(self, operator, other))
 
-# %% ../nbs/06_autograd.ipynb #2338fe61
+# %% ../nbs/06_autograd.ipynb #447d6cd1
 def _new(t, operator, other):
     "What `t += other` stands for: a new tensor. For a weight that is hardly meant, so ValueError."
     if t.operator is None and t.requires_grad: raise ValueError(
-        "a leaf that needs a gradient is not changed in place; write w.data -= ... to learn, else w = w - ...")
+        "a leaf that needs a gradient is not changed in place; write w.data -= ... or w = w - ...")
     return operator()(t, other)
 
-# %% ../nbs/06_autograd.ipynb #8d3999e3
+# %% ../nbs/06_autograd.ipynb #6c265f45
 @_part_of(Tensor)
 class _Signs:
     __array_ufunc__ = None
@@ -510,7 +511,7 @@ def _plain_value(x): return x.data if isinstance(x, Tensor) else x
 
 
 def _key(key):
-    "What stands in brackets, with arrays in place of tensors; copies, which nobody changes before the way back."
+    "What stands in brackets, with arrays in place of tensors: copies, since the way back needs them."
     if isinstance(key, (tuple, list)): return type(key)(map(_key, key))
     return np.array(_plain_value(key)) if isinstance(key, (Tensor, np.ndarray)) else key
 
@@ -537,11 +538,12 @@ class _Methods:
     @property
     def T(self): return Transpose()(self)
 
-# %% ../nbs/06_autograd.ipynb #2847c01a
+# %% ../nbs/06_autograd.ipynb #89cbdc27
 def _argmax(x, dim, keepdim):
     "Where the largest is, along one axis or in all; no gradient."
     if dim is not None: [dim] = check_axes("argmax", x, (dim,))
-    if not (x.size if dim is None else x.shape[dim]): raise ValueError(f"argmax: x is {x.shape}: none is the largest")
+    if not (x.size if dim is None else x.shape[dim]): raise ValueError(
+        f"argmax: x is {x.shape}: of no numbers, none is the largest")
     return np.argmax(x, dim, keepdims=keepdim)
 
 
@@ -587,7 +589,7 @@ class _Exits:
         "The same array as a tensor without a history."
         return Tensor(self.data)
 
-# %% ../nbs/06_autograd.ipynb #a947075b
+# %% ../nbs/06_autograd.ipynb #7828684b
 @_part_of(Tensor)
 class _Told:
     def zero_grad(self):
@@ -601,7 +603,7 @@ class _Told:
 
     def requires_grad_(self, requires_grad: bool = True):
         "Say whether this leaf needs a gradient; ValueError for a result, TypeError for integers."
-        if self.operator is not None: raise ValueError("requires_grad_: only for a leaf; detach this result first")
+        if self.operator is not None: raise ValueError("requires_grad_: only for a leaf; use detach first")
         if requires_grad: _check_floats(self.data)
         self.requires_grad = bool(requires_grad)
         return self
