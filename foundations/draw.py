@@ -59,7 +59,7 @@ def _images(name, x, labels):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
     return x.reshape(-1, 28, 28)
 
-# %% ../nbs/tools/draw.ipynb #4c74d8ca
+# %% ../nbs/tools/draw.ipynb #80a52553
 def scores(x,                  # (n, 784): the images
            values,             # (n, c): one score for each class
            labels: Sequence,   # n true classes
@@ -70,7 +70,7 @@ def scores(x,                  # (n, 784): the images
     x, values = _images("scores", x, labels), np.asarray(values)
     if values.ndim != 2 or len(values) != len(x):
         raise ValueError(f"draw.scores: {len(x)} images and scores of shape {values.shape}")
-    best, classes = values.argmax(1), np.arange(values.shape[1])
+    best = values.argmax(1)
     said = "; ".join(f"{true} scores highest as {told}" for true, told in zip(labels, best))
     fig = figure(1.9 * len(x), 3.3, f"Handwritten digits and their scores: {said}.")
     top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
@@ -79,12 +79,18 @@ def scores(x,                  # (n, 784): the images
         above.axis("off")
         verdict, ink = (f"highest: {told}", "black") if told == true else (f"highest: {told}, but it is {true}", _RED)
         above.set_title(verdict, fontsize=11, color=ink)
-        below.bar(classes, value, color=[_DARK if c == told else _PALE for c in classes],
-                  edgecolor=[_RED if c == true != told else "none" for c in classes], linewidth=1.5)
-        below.set(xticks=classes, xlabel="class")
+        _bars(below, value, true, told)
     bottom[0].set_ylabel(ylabel)
     fig.suptitle(title)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #5712dec4
+def _bars(ax, value, true, told):
+    "A bar for each class: the highest dark, the true one outlined where another is higher."
+    classes = np.arange(len(value))
+    ax.bar(classes, value, color=[_DARK if c == told else _PALE for c in classes],
+           edgecolor=[_RED if c == true != told else "none" for c in classes], linewidth=1.5)
+    ax.set(xticks=classes, xlabel="class")
 
 # %% ../nbs/tools/draw.ipynb #de83395b
 _DARK, _BLUE, _PALE, _RED = "#440154", "#31688e", "#b8c4ce", "#b2182b"    # apart in grey too
@@ -226,7 +232,7 @@ def _frame(ax, x, y):
     "A frame around the cell at (x, y)."
     ax.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="black", linewidth=1.5)
 
-# %% ../nbs/tools/draw.ipynb #37e1e18f
+# %% ../nbs/tools/draw.ipynb #5d243c71
 def stretched(a, b,             # arrays, or lists of numbers, of at most two axes, whose shapes fit
               sign: str = "+",  # what to do with them: + - * / == < >
               title: str = "",  # above all
@@ -244,14 +250,20 @@ def stretched(a, b,             # arrays, or lists of numbers, of at most two ax
     alt = f"An array of shape {a.shape} {sign} an array of shape {b.shape} gives shape {out.shape}; cells seen again are dashed."
     fig = figure(1.5 * columns + 1.6, 0.42 * rows + 0.5 + 0.3 * bool(title), alt)
     for ax, (x, name), mark in zip(fig.subplots(1, 3), parts, (sign, "=", "")):
-        for i in range(rows):
-            for j in range(columns): _stretched_cell(ax, x, i, j, (rows, columns), x is out)
-        ax.text(columns + 0.55, -rows / 2, mark, fontsize=15, ha="center", va="center", family="monospace")
-        ax.text(columns / 2, 0.15, name, fontsize=10.5, ha="center", va="bottom", family="monospace")
-        ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, 0.75), aspect="equal")
-        ax.axis("off")
+        _stretched_array(ax, x, name, mark, (rows, columns), x is out)
     fig.suptitle(title)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #95055865
+def _stretched_array(ax, x, name, mark, shape, result):
+    "An array as it is seen at `shape`, its name above it, and the sign at its right."
+    rows, columns = shape
+    for i in range(rows):
+        for j in range(columns): _stretched_cell(ax, x, i, j, shape, result)
+    ax.text(columns + 0.55, -rows / 2, mark, fontsize=15, ha="center", va="center", family="monospace")
+    ax.text(columns / 2, 0.15, name, fontsize=10.5, ha="center", va="bottom", family="monospace")
+    ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, 0.75), aspect="equal")
+    ax.axis("off")
 
 # %% ../nbs/tools/draw.ipynb #63d63692
 _SIGNS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide,
@@ -363,7 +375,7 @@ def _log_axis(ax):
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.yaxis.set_minor_locator(NullLocator())
 
-# %% ../nbs/tools/draw.ipynb #acf3f9d5
+# %% ../nbs/tools/draw.ipynb #c2ec268f
 def depth(panels: dict,     # title of a panel -> {name: standard deviation after each layer}, up to 5 in a panel
           title: str = "",  # above all
          ):                 # matplotlib figure
@@ -385,10 +397,15 @@ def depth(panels: dict,     # title of a panel -> {name: standard deviation afte
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("standard deviation (logarithmic)")
-    for name, colour in zip(names, _FIVE): axes[-1].plot([], [], color=colour, label=name)
-    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend(axes[-1], names)
     fig.suptitle(title)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #f95d3f11
+def _legend(ax, names):
+    "The names of all curves, at the right of the last panel."
+    for name, colour in zip(names, _FIVE): ax.plot([], [], color=colour, label=name)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% ../nbs/tools/draw.ipynb #b7035fca
 def _decades(ax, low, high):
@@ -456,7 +473,7 @@ def tangent(x: Sequence,       # where the curve is known
     ax.spines[["top", "right"]].set_visible(False)
     return fig
 
-# %% ../nbs/tools/draw.ipynb #8aa7d586
+# %% ../nbs/tools/draw.ipynb #af37d2a5
 def chain(values: Sequence,        # (name, shape) of what goes into the first box, and of what comes out of each
           boxes: Sequence[str],    # what each box does
           inputs: Sequence = (),   # for each box, the (name, shape) of what else goes into it
@@ -473,16 +490,20 @@ def chain(values: Sequence,        # (name, shape) of what goes into the first b
         start, end = 3 * i - 1.65, 3 * i - 0.35
         _flow(ax, start, end, 0.22, f"{name}  {shape}", _BLUE)
         _flow(ax, end, start, -0.22, f"d{name}  {shape}" if shape else f"d{name} = 1", _RED)
-    for i, box in enumerate(boxes):
-        ax.text(3 * i + 0.5, 0, box, ha="center", va="center", fontsize=11, family="monospace",
-                bbox=dict(boxstyle="round,pad=0.6", facecolor="#fdf3c0", edgecolor="#888"))
-        for j, (name, shape) in enumerate(inputs[i] if inputs else ()):
-            ax.text(3 * i + 0.4, -0.85 - 0.35 * j, f"{name}  {shape}", ha="right", color=_BLUE, fontsize=10)
-            ax.text(3 * i + 0.6, -0.85 - 0.35 * j, f"d{name}", ha="left", color=_RED, fontsize=10)
+    for i, box in enumerate(boxes): _box(ax, 3 * i + 0.5, box, inputs[i] if inputs else ())
     ax.set(xlim=(-1.9, 3 * len(boxes) - 0.2), ylim=(-0.75 - 0.35 * most, 0.8))
     ax.axis("off")
     ax.set_title(title)
     return fig
+
+# %% ../nbs/tools/draw.ipynb #64d018e4
+def _box(ax, x, box, inputs):
+    "A function's box, and below it what else goes in, with its gradient."
+    ax.text(x, 0, box, ha="center", va="center", fontsize=11, family="monospace",
+            bbox=dict(boxstyle="round,pad=0.6", facecolor="#fdf3c0", edgecolor="#888"))
+    for j, (name, shape) in enumerate(inputs):
+        ax.text(x - 0.1, -0.85 - 0.35 * j, f"{name}  {shape}", ha="right", color=_BLUE, fontsize=10)
+        ax.text(x + 0.1, -0.85 - 0.35 * j, f"d{name}", ha="left", color=_RED, fontsize=10)
 
 # %% ../nbs/tools/draw.ipynb #9af3e250
 def _flow(ax, start, end, y, text, colour):
