@@ -4,8 +4,8 @@
 __all__ = ['Incompatible', 'Parameter', 'Module', 'LinearTransposed', 'Linear', 'functional', 'ReLU', 'Tanh', 'Sigmoid',
            'Flatten', 'Dropout', 'Sequential', 'ModuleList', 'MSELoss', 'CrossEntropyLoss']
 
-# %% ../nbs/07_nn.ipynb #51ec6f05
-import math
+# %% ../nbs/07_nn.ipynb #908d2a8c
+import math, sys
 from collections import namedtuple
 
 import numpy as np
@@ -15,76 +15,94 @@ from .autograd import DifferentiableOperator, Tensor, _array, _part_of
 from .backward import _linear_grad, _matmul_grad
 from .forward import check_classes, linear
 
-# %% ../nbs/07_nn.ipynb #47dc465a
+# %% ../nbs/07_nn.ipynb #6ae871a4
 class Parameter(Tensor):
     "A tensor that is to be learned: becoming an attribute of a module registers it. Raises what `Tensor` does."
     __slots__ = ()
 
     def __init__(self, data, requires_grad: bool = True): super().__init__(data, requires_grad)
 
+    def __reduce_ex__(self, protocol): return type(self), (self.data, self.requires_grad)
+
     def __repr__(self): return f"Parameter containing:\n{super().__repr__()}"
 
-# %% ../nbs/07_nn.ipynb #a0bab440
+# %% ../nbs/07_nn.ipynb #d6e39c6d
 class Module:
     """What all layers and networks are built on: parameters and modules that become attributes are registered.
 
-    A subclass calls `super().__init__()` first, and has a method `forward`. The interface is torch.nn.Module's.
+    A subclass calls `super().__init__()` first, and has a method `forward`. Setting an attribute may raise
+    AttributeError, TypeError or ValueError, each with its name: see `_place`.
     """
-    def __init__(self): vars(self).update(_parameters={}, _modules={}, training=True)
+    def __init__(self): self._parameters, self._modules, self.training = {}, {}, True
 
     def __setattr__(self, name, value):
-        kind = _kind(value)                                      # "_parameters", "_modules" or None
-        _check_place(self, name, value, kind)
-        for other in {"_parameters", "_modules"} - {kind}: vars(self).get(other, {}).pop(name, None)
-        if not kind: return super().__setattr__(name, value)
-        vars(self).pop(name, None)                               # it may have been something else before
+        kind = _place(self, name, value)                        # "_parameters", "_modules" or None
+        if kind is None: return super().__setattr__(name, value)
+        if kind == "_parameters": self._modules.pop(name, None) # a name stands in one place only
+        vars(self).pop(name, None)
         vars(self)[kind][name] = value
 
     def __getattr__(self, name):
-        for kind in ("_parameters", "_modules"):
-            if name in vars(self).get(kind, ()): return vars(self)[kind][name]
         if "_modules" not in vars(self): raise AttributeError(_FORGOTTEN.format(type(self).__name__))
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        for registered in (self._parameters, self._modules):
+            if name in registered: return registered[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+# %% ../nbs/07_nn.ipynb #c6de418d
+@_part_of(Module)
+class _Basics:
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
-# %% ../nbs/07_nn.ipynb #be2f804e
-def _kind(value):
-    "Where a value is registered; None for one that is not."
-    return "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f"{type(self).__name__}: a module needs a method forward to be called")
 
+    def __delattr__(self, name):
+        for registered in (self._parameters, self._modules):
+            if name in registered: return registered.pop(name)
+        object.__delattr__(self, name)
 
+    def __dir__(self): return [*object.__dir__(self), *self._parameters, *self._modules]
+
+# %% ../nbs/07_nn.ipynb #bf9ee2ae
 _FORGOTTEN = "{}: its __init__ has to call super().__init__() first"
 
+def _place(module, name, value):
+    """Where a value is registered under this name: "_parameters", "_modules", or None, if nowhere.
 
-def _check_place(module, name, value, kind):
-    "Refuse what cannot stand under this name."
-    cls, registered = type(module).__name__, vars(module)
-    if "_modules" not in registered:
+    AttributeError before `super().__init__()`; TypeError for what is neither, in the place of one that is;
+    ValueError for a name that is taken by the class, or that no path can contain.
+    """
+    cls, known = type(module).__name__, vars(module)
+    kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
+    if "_modules" not in known:
         if kind: raise AttributeError(f"{_FORGOTTEN.format(cls)}, before it sets {name}")
-        return
-    for known, expected in (("_parameters", "Parameter"), ("_modules", "Module")):
-        if kind is None and value is not None and name in registered[known]: raise TypeError(
-            f"{cls}: {name} is a {expected}; expected another, or None, and got {type(value).__name__}")
-    if kind == "_modules" and any(m is module for _, m in _paths(value, "")): raise ValueError(
-        f"{cls}: {name} would make this module a part of itself")
+        return None
+    held = next((k for k in ("_parameters", "_modules") if name in known[k]), None)
+    if held and value is not None and kind not in (held, "_parameters"): raise TypeError(
+        f"{cls}: {name} is a {_WORD[held]}; expected another {_WORD[held]}, or None, "
+        f"and got {type(value).__name__}")
+    if kind and (not name or "." in name or name in _OWN or hasattr(type(module), name)): raise ValueError(
+        f"{cls}: {name!r} cannot be the name of a {_WORD[kind]}: the class has one, or it has a dot")
+    return kind or held
 
-# %% ../nbs/07_nn.ipynb #5f1bc08c
-def _paths(module, path):
-    "The module, and all within it, with their paths; a shared one under each of its paths."
+_OWN = "training", "_parameters", "_modules"
+_WORD = {"_parameters": "Parameter", "_modules": "Module"}
+
+# %% ../nbs/07_nn.ipynb #4a76e3ed
+def _paths(module, path="", seen=None):
+    "The module and all within it, with their paths; each once if there is a dictionary, which remembers them."
+    if seen is not None:
+        if id(module) in seen: return
+        seen[id(module)] = module
     yield path, module
-    for name, child in module._modules.items(): yield from _paths(child, _join(path, name))
+    for name, child in module._modules.items():
+        if child is not None: yield from _paths(child, _join(path, name), seen)
 
 
 def _join(path, name): return f"{path}.{name}" if path else name
 
-# %% ../nbs/07_nn.ipynb #8a9ef226
-def _linear_t(x, weight, bias):
-    "x @ weight.T + bias; (n, in_features), (out_features, in_features), (out_features,) -> (n, out_features)"
-    if x.shape[-1:] != weight.shape[-1:]: raise ValueError(
-        f"linear: x is {x.shape} and weight is {weight.shape}: expected (..., in_features) "
-        "and (out_features, in_features)")
-    return linear(x, weight.T, bias)
+# %% ../nbs/07_nn.ipynb #1a1f4a5b
+def _linear_t(x, weight, bias): return linear(x, weight.T, bias)
 
 
 def _linear_t_grad(dout, x, weight, bias, needs=(True, True, True)):
@@ -97,32 +115,32 @@ class LinearTransposed(DifferentiableOperator):
     "x @ weight.T + bias, of (n, in_features), (out_features, in_features) and (out_features,)."
     pair, selective = (_linear_t, _linear_t_grad), True
 
-# %% ../nbs/07_nn.ipynb #5daf87fe
+# %% ../nbs/07_nn.ipynb #454b26e6
 class Linear(Module):
     """x @ weight.T + bias on the last axis: (..., in_features) to (..., out_features).
 
-    First weights and biases are uniform between ±1/√in_features, as PyTorch's. Raises ValueError for sizes that
-    are none, TypeError for a generator or dtype that is none; when called, ValueError for another last size.
+    First weights and biases are uniform between ±1/√in_features, as PyTorch's. ValueError unless the sizes are
+    whole numbers, 0 or more, and, in use, unless x has such a last axis; TypeError for another generator.
     """
-    def __init__(self,
-                 in_features: int, out_features: int,   # sizes of the last axis before and after
-                 bias: bool = True,                     # False: no bias, and the attribute is None
-                 *, dtype=np.float32,                   # of the parameters
-                 generator: np.random.Generator | None = None,   # for the first weights; None: a new one
-                ):
+    def __init__(self, in_features: int, out_features: int,      # sizes of the last axis before and after
+                 bias: bool = True,                              # False: none, and the attribute is None
+                 *, dtype=None,                                  # of the parameters; None: float32
+                 generator: np.random.Generator | None = None):  # for the first weights; None: a new one
         super().__init__()
         _check_sizes(in_features, out_features)
         self.in_features, self.out_features = in_features, out_features
-        bound, rng = 1 / math.sqrt(max(in_features, 1)), _generator("Linear", generator)
-        random = lambda *shape: Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
-        self.weight, self.bias = random(out_features, in_features), random(out_features) if bias else None
+        bound, rng = 1 / math.sqrt(in_features) if in_features else 0, _generator("Linear", generator)
+        random = lambda *shape: Parameter(rng.uniform(-bound, bound, shape).astype(dtype or np.float32))
+        self.weight = random(out_features, in_features)
+        self.bias = random(out_features)
+        if not bias: self.bias = None                            # its place is kept
 
     def forward(self, x): return functional.linear(x, self.weight, self.bias)
 
     def extra_repr(self):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
-# %% ../nbs/07_nn.ipynb #e5654e15
+# %% ../nbs/07_nn.ipynb #b45f3d3b
 def _check_sizes(*sizes):
     for n in sizes:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0: raise ValueError(
@@ -130,68 +148,77 @@ def _check_sizes(*sizes):
 
 
 def _generator(name, generator):
-    "The generator, or a new one by chance; TypeError for what is none."
+    "The generator, or a new one, seeded by chance; TypeError for anything else."
     if generator is None: return np.random.default_rng()
     if not isinstance(generator, np.random.Generator): raise TypeError(
         f"{name}: expected a np.random.Generator, got {type(generator).__name__}")
     return generator
 
-# %% ../nbs/07_nn.ipynb #1dd5534a
+# %% ../nbs/07_nn.ipynb #fc2ad90c
 class functional:
     "What the modules do, as functions with the names of torch.nn.functional. They take tensors, and arrays."
     def linear(x, weight, bias=None):
-        "x @ weight.T + bias. Raises ValueError where the sizes do not fit."
-        if bias is None: bias = np.zeros(weight.shape[0], weight.dtype)
+        "x @ weight.T + bias. ValueError where the shapes do not fit."
+        x, weight = _tensor(x), _tensor(weight)
+        bias = Tensor(np.zeros(weight.shape[:1], weight.dtype)) if bias is None else _tensor(bias)
+        fits = weight.ndim == 2 and x.shape[-1:] == weight.shape[1:] and bias.shape == weight.shape[:1]
+        if not fits: raise ValueError(
+            f"linear: x is {x.shape}, weight is {weight.shape} and bias is {bias.shape}: "
+            "expected (..., in_features), (out_features, in_features) and (out_features,)")
         if x.ndim == 2: return LinearTransposed()(x, weight, bias)
-        rows = functional._reshape(x, (math.prod(x.shape[:-1]), *x.shape[-1:]))   # all but the last axis in one
-        return functional._reshape(LinearTransposed()(rows, weight, bias), (*x.shape[:-1], weight.shape[0]))
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])               # all axes but the last in one
+        return LinearTransposed()(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
 
-    def _reshape(x, shape): return autograd.Reshape(shape=shape)(x)
     def relu(x): return autograd.ReLU()(x)
     def tanh(x): return autograd.Tanh()(x)
     def sigmoid(x): return autograd.Sigmoid()(x)
     def softmax(x, dim): return autograd.Softmax(axis=dim)(x)
     def log_softmax(x, dim): return autograd.LogSoftmax(axis=dim)(x)
 
-# %% ../nbs/07_nn.ipynb #91242b48
+
+def _tensor(x): return x if isinstance(x, Tensor) else Tensor(x)
+
+# %% ../nbs/07_nn.ipynb #54255a73
+sys.modules[f"{__name__}.functional"] = functional
+
+# %% ../nbs/07_nn.ipynb #f922e0c0
 def _once(pairs):
-    "Pairs of name and object, without those whose object has come already."
-    seen = set()
+    "Pairs of name and object, without None, and without those whose object has come already."
+    seen = {id(None): None}
     for name, x in pairs:
         if id(x) not in seen: yield name, x
-        seen.add(id(x))
+        seen[id(x)] = x
 
-# %% ../nbs/07_nn.ipynb #fb86468a
+# %% ../nbs/07_nn.ipynb #612d20d8
 @_part_of(Module)
 class _Names:
     def named_children(self): return _once(self._modules.items())
     def children(self): return (child for _, child in self.named_children())
 
-    def named_modules(self, prefix: str = ""):
+    def named_modules(self, *, prefix: str = ""):
         "Itself, under `prefix`, and all modules within, by their paths; each once."
-        return _once(_paths(self, prefix))
+        return _paths(self, prefix, {})
 
     def modules(self): return (module for _, module in self.named_modules())
 
     def named_parameters(self, prefix: str = "", recurse: bool = True):
         "All parameters by their paths, each once; without `recurse` its own only."
-        modules = self.named_modules(prefix) if recurse else [(prefix, self)]
+        modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
         return _once((_join(path, name), p) for path, m in modules for name, p in m._parameters.items())
 
     def parameters(self, recurse: bool = True): return (p for _, p in self.named_parameters(recurse=recurse))
 
-# %% ../nbs/07_nn.ipynb #dece4bbc
+# %% ../nbs/07_nn.ipynb #9c0ea1f9
 @_part_of(Module)
 class _Whole:
-    def forward(self, *args, **kwargs):
-        raise NotImplementedError(f"{type(self).__name__}: a module needs a method forward to be called")
-
     def zero_grad(self):
         for p in self.parameters(): p.grad = None
 
     def train(self, mode: bool = True):
-        "Say to itself and to all modules within whether it is trained (True) or used (False)."
-        for module in self.modules(): vars(module)["training"] = bool(mode)
+        "Say to itself and all within whether it is trained (True) or used (False). ValueError for neither."
+        if not isinstance(mode, bool): raise ValueError(f"train: expected True or False, got {mode!r}")
+        self.training = mode
+        for child in self.children(): child.train(mode)
         return self
 
     def eval(self): return self.train(False)
@@ -202,7 +229,7 @@ class _Whole:
         f(self)
         return self
 
-# %% ../nbs/07_nn.ipynb #dc48f5c3
+# %% ../nbs/07_nn.ipynb #2175b595
 @_part_of(Module)
 class _Parameters:
     def requires_grad_(self, requires_grad: bool = True):
@@ -216,30 +243,29 @@ class _Parameters:
 
 def _cast(module, dtype):
     for p in module.parameters():
-        p.data, p.grad = p.data.astype(dtype), None if p.grad is None else p.grad.astype(dtype)
+        if p.dtype.kind != "f": continue
+        p.data, p.grad = np.asarray(p.data, dtype), None if p.grad is None else np.asarray(p.grad, dtype)
     return module
 
-# %% ../nbs/07_nn.ipynb #890e558a
+# %% ../nbs/07_nn.ipynb #63f68e4d
 @_part_of(Module)
 class _Shown:
     def extra_repr(self): return ""
 
     def __repr__(self): return _tree(self, [(f"({name}): ", child) for name, child in self._modules.items()])
 
-    def __dir__(self): return [*object.__dir__(self), *self._parameters, *self._modules]      # for the Tab key
-
 
 def _tree(module, children):
     "What repr shows: one line, or a line for each child."
-    lines = [(name + repr(child)).replace("\n", "\n  ") for name, child in children]
-    more = [module.extra_repr()] if module.extra_repr() else []
-    inner = "\n  " + "\n  ".join(more + lines) + "\n" if lines else "".join(more)
+    more = module.extra_repr().split("\n") if module.extra_repr() else []
+    lines = more + [(name + repr(child)).replace("\n", "\n  ") for name, child in children]
+    inner = "".join(lines) if lines == more and len(more) < 2 else "\n  " + "\n  ".join(lines) + "\n"
     return f"{type(module).__name__}({inner})"
 
 # %% ../nbs/07_nn.ipynb #aa48df9d
 Incompatible = namedtuple("Incompatible", "missing_keys unexpected_keys")
 
-# %% ../nbs/07_nn.ipynb #55f2fa27
+# %% ../nbs/07_nn.ipynb #538c83ad
 @_part_of(Module)
 class _State:
     def state_dict(self) -> dict:
@@ -249,38 +275,58 @@ class _State:
     def load_state_dict(self, state_dict, strict: bool = True):
         """Copy arrays or tensors by name into the parameters. Gives the missing and the unexpected names.
 
-        Raises TypeError for what is no dictionary of real arrays; and ValueError, naming all of them, where
-        shapes differ or, unless `strict` is False, names. Then nothing has been changed.
+        TypeError unless it is a dictionary of real arrays; ValueError, naming all of them, where shapes differ
+        or, unless `strict` is False, names. Then nothing has been changed.
         """
-        own = _by_path(self)
-        given = _arrays(f"{type(self).__name__}.load_state_dict", state_dict)
-        missing, unexpected = [n for n in own if n not in given], [n for n in given if n not in own]
-        both = own.keys() & given.keys()
-        wrong = [f"{n} is {given[n].shape}, expected {own[n].shape}" for n in own
-                 if n in both and given[n].shape != own[n].shape]
+        what, own = f"{type(self).__name__}.load_state_dict", _by_path(self)
+        given = _arrays(what, state_dict, only=None if strict else own)
+        missing, unexpected = [n for n in own if n not in given], [str(n) for n in state_dict if n not in own]
+        both = [n for n in own if n in given]
+        wrong = [f"{n} is {given[n].shape}, expected {own[n].shape}" for n in both
+                 if given[n].shape != own[n].shape]
         problems = [f"missing {', '.join(missing)}"] * bool(strict and missing)
         problems += [f"unexpected {', '.join(unexpected)}"] * bool(strict and unexpected) + wrong
-        if problems: raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(problems)}")
-        for name in both: own[name].data[...] = given[name]
+        if problems: raise ValueError(f"{what}: {'; '.join(problems)}")
+        _copy_into({own[n]: given[n] for n in both})
         return Incompatible(missing, unexpected)
 
-# %% ../nbs/07_nn.ipynb #63d7bd1c
+# %% ../nbs/07_nn.ipynb #9eb7337b
 def _by_path(module):
     "All parameters by path, a shared one under each."
-    return {_join(path, name): p for path, m in _paths(module, "") for name, p in m._parameters.items()}
+    return {_join(path, name): p for path, m in _paths(module)
+            for name, p in m._parameters.items() if p is not None}
 
 
-def _arrays(what, state_dict):
-    "A copy of the state with NumPy arrays in place of tensors of either library; else TypeError."
+def _copy_into(values):
+    "The numbers of each array into its parameter. Whatever could fail is done before the first."
+    with np.errstate(over="ignore"):
+        ready = [(p, x.astype(p.dtype)) for p, x in values.items()]
+    for p, x in ready:
+        if isinstance(p.data, np.ndarray) and p.data.flags.writeable: p.data[...] = x
+        else: p.data = x
+
+# %% ../nbs/07_nn.ipynb #9e44a258
+def _arrays(what, state_dict, only=None):
+    "The entries as NumPy arrays of their own; TypeError, with its name, for what is no array of real numbers."
     if not hasattr(state_dict, "items"): raise TypeError(
         f"{what}: expected a dictionary of arrays, as state_dict gives, and got {type(state_dict).__name__}")
     arrays = {}
     for name, x in state_dict.items():
-        for leave in ("detach", "cpu", "numpy"): x = getattr(x, leave, lambda x=x: x)()
-        arrays[name] = np.array(x)
-        if (dtype := arrays[name].dtype).kind not in "fiub": raise TypeError(
+        if only is not None and name not in only: continue
+        try: arrays[name] = np.array(_numpy(x))
+        except (TypeError, ValueError, RuntimeError) as why: raise TypeError(f"{what}: {name}: {why}") from None
+        dtype = arrays[name].dtype
+        if dtype.kind not in "fiub" or isinstance(x, np.ma.MaskedArray): raise TypeError(
             f"{what}: {name} is {type(x).__name__} of dtype {dtype}; expected an array of real numbers")
     return arrays
+
+
+def _numpy(x):
+    "A tensor of either library, or anything else, as a NumPy array."
+    if isinstance(x, Tensor): return x.data
+    if not hasattr(x, "detach"): return np.asarray(x)
+    x = x.detach().cpu()                                # a tensor of PyTorch's
+    return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
 
 # %% ../nbs/07_nn.ipynb #1e10fa35
 class ReLU(Module):
@@ -306,7 +352,7 @@ def _not_inplace(name, inplace):
     if inplace: raise ValueError(f"{name}: inplace=True is not possible here: the way back needs the input")
     return False
 
-# %% ../nbs/07_nn.ipynb #c969f972
+# %% ../nbs/07_nn.ipynb #39344f40
 class Flatten(Module):
     "The axes `start_dim` to `end_dim` made one: (n, 28, 28) to (n, 784). ValueError where x has no such axes."
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
@@ -319,25 +365,26 @@ class Flatten(Module):
         if not 0 <= start <= end < n: raise ValueError(
             f"Flatten: x is {shape}: it has no axes {self.start_dim} to {self.end_dim}")
         middle = math.prod(shape[start:end + 1])
-        return functional._reshape(x, (*shape[:start], middle, *shape[end + 1:]))
+        return _tensor(x).reshape(*shape[:start], middle, *shape[end + 1:])
 
     def extra_repr(self): return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
-# %% ../nbs/07_nn.ipynb #dd6fe433
+# %% ../nbs/07_nn.ipynb #607561d6
 @_part_of(functional)
 class _Dropout:
     def dropout(x, p=0.5, training=True, generator=None):
         "Each number 0 with probability p, or divided by 1 - p; unchanged unless training. ValueError."
         _check_probability(p)
+        x = _tensor(x)
         if not training or p == 0: return x
-        kept = _generator("dropout", generator).random(x.shape) >= p
-        return autograd.Multiplication()(x, (kept / (1 - p if p < 1 else 1)).astype(x.dtype))
+        factors = (_generator("dropout", generator).random(x.shape) >= p) / (1 - p if p < 1 else 1)
+        return x * (factors.astype(x.dtype) if x.dtype.kind == "f" else factors)
 
 
 def _check_probability(p):
     if not 0 <= p <= 1: raise ValueError(f"dropout: p is {p}; expected a probability, from 0 to 1")
 
-# %% ../nbs/07_nn.ipynb #9a6bbc4d
+# %% ../nbs/07_nn.ipynb #c53ae0ac
 class Dropout(Module):
     "In training, each number 0 with probability p and the others divided by 1 - p; in use, nothing."
     def __init__(self, p: float = 0.5, inplace: bool = False, *,
@@ -345,18 +392,18 @@ class Dropout(Module):
         super().__init__()
         _check_probability(p)
         self.p, self.inplace = p, _not_inplace("Dropout", inplace)
-        self.generator = _generator("Dropout", generator)
+        self.generator = generator and _generator("Dropout", generator)
 
     def forward(self, x): return functional.dropout(x, self.p, self.training, self.generator)
 
     def extra_repr(self): return f"p={self.p}, inplace={self.inplace}"
 
-# %% ../nbs/07_nn.ipynb #f8637af0
+# %% ../nbs/07_nn.ipynb #c117b798
 class _Container(Module):
     "What Sequential and ModuleList share: a list of modules, registered under 0, 1, 2 ..."
-    def __init__(self, modules=()):
+    def __init__(self, modules=None):
         super().__init__()
-        self.extend(modules)
+        self.extend(modules or ())
 
     def __len__(self): return len(self._modules)
     def __iter__(self): return iter(self._modules.values())
@@ -368,6 +415,9 @@ class _Container(Module):
             f"{type(self).__name__}: {len(self)} modules, and none at {i}")
         return list(self._modules)[i]
 
+# %% ../nbs/07_nn.ipynb #80109627
+@_part_of(_Container)
+class _Growing:
     def append(self, module):
         setattr(self, str(len(self)), _module(type(self).__name__, module))
         return self
@@ -376,7 +426,7 @@ class _Container(Module):
         for module in modules: self.append(module)
         return self
 
-# %% ../nbs/07_nn.ipynb #5fe10670
+# %% ../nbs/07_nn.ipynb #572e47a3
 def _module(name, module):
     if not isinstance(module, Module): raise TypeError(
         f"{name}: expected modules, and got {module!r}; for relu(x) there is the module ReLU()")
@@ -398,14 +448,14 @@ class Sequential(_Container):
         return x
 
     def __getitem__(self, i):
-        if isinstance(i, slice): return Sequential(dict(list(self._modules.items())[i]))
+        if isinstance(i, slice): return type(self)(dict(list(self._modules.items())[i]))
         return self._modules[self._name(i)]
 
-# %% ../nbs/07_nn.ipynb #0ffe27b9
+# %% ../nbs/07_nn.ipynb #3b52271d
 class ModuleList(_Container):
     "A list of modules that registers them. TypeError for what is no module, IndexError where there is none."
     def __getitem__(self, i):
-        return ModuleList(list(self)[i]) if isinstance(i, slice) else self._modules[self._name(i)]
+        return type(self)(list(self)[i]) if isinstance(i, slice) else self._modules[self._name(i)]
 
     def __repr__(self):
         "As PyTorch's: modules that look the same in one line."
@@ -416,18 +466,19 @@ class ModuleList(_Container):
         name = lambda a, b: f"({a}): " if a == b else f"({a}-{b}): {b - a + 1} x "
         return _tree(self, [(name(a, b), m) for a, b, m in runs])
 
-# %% ../nbs/07_nn.ipynb #97616ce1
+# %% ../nbs/07_nn.ipynb #adaf5924
 @_part_of(functional)
 class _Losses:
     def mse_loss(pred, target, *, reduction="mean"):
-        "The squared differences of two of one shape: their mean, sum, or all. ValueError for others."
+        "Mean (or sum, or all) of the squared differences; ValueError unless both have one shape."
+        pred, target = _tensor(pred), _tensor(target)
         if pred.shape != target.shape: raise ValueError(
             f"mse_loss: pred is {pred.shape} and target is {target.shape}: expected the same shape")
         if reduction == "mean": return autograd.MeanSquaredError()(pred, target)
         return _reduced("mse_loss", reduction, autograd.Square()(autograd.Subtraction()(pred, target)))
 
     def cross_entropy(logits, target, *, reduction="mean"):
-        "-log softmax of (n, c) at the true classes, (n,): mean, sum, or all. Raises what `check_classes` does."
+        "Mean (or sum, or all) of -log softmax of (n, c) at the classes, (n,). Raises `check_classes`'s errors."
         if reduction == "mean": return autograd.CrossEntropy()(logits, target)
         classes = check_classes("cross_entropy", _array(logits), _array(target))
         picked = functional.log_softmax(logits, 1)[np.arange(len(classes)), classes]
@@ -439,7 +490,7 @@ def _reduced(name, reduction, losses):
         f"{name}: reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
     return losses.sum() if reduction == "sum" else losses
 
-# %% ../nbs/07_nn.ipynb #70a3aa09
+# %% ../nbs/07_nn.ipynb #fa9c3f1f
 class _Loss(Module):
     "What both losses share: their `reduction`, 'mean', 'sum' or 'none'."
     def __init__(self, *, reduction: str = "mean"):
@@ -447,12 +498,12 @@ class _Loss(Module):
         self.reduction = reduction
 
 class MSELoss(_Loss):
-    "The mean squared error of two of one shape; or the sum, or all. ValueError for other shapes or reductions."
+    "Mean (or sum, or all) of the squared differences; ValueError unless both have one shape."
     def forward(self, pred, target): return functional.mse_loss(pred, target, reduction=self.reduction)
 
 class CrossEntropyLoss(_Loss):
-    """The cross-entropy of logits, (n, c), and classes, (n,): mean, sum, or all. Do not apply softmax first.
+    """Mean (or sum, or all) of the cross-entropy of logits, (n, c), and classes, (n,); no softmax before it.
 
-    Raises ValueError for other shapes, classes or reductions, TypeError for classes that are no integers.
+    ValueError for other shapes or classes, TypeError for classes that are no integers.
     """
     def forward(self, logits, target): return functional.cross_entropy(logits, target, reduction=self.reduction)
