@@ -91,7 +91,7 @@ def check_axes(name: str,                        # the function that asks; stand
         raise ValueError(f"{name}: axis {axis} does not fit an array of shape {tuple(x.shape)}")
     return found
 
-# %% ../nbs/03_forward.ipynb #5d077483
+# %% ../nbs/03_forward.ipynb #3d8d6235
 def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without a last axis of size 1
         targ,  # (n,)
        ):      # one number; NaN for an empty batch
@@ -100,8 +100,7 @@ def mse(pred,  # (n, 1) or (n,); in general the shape of `targ`, with or without
     Raises ValueError unless the shapes are equal but for that axis, and what `check_arrays` does.
     """
     pred, targ = check_mse("mse", pred, targ)
-    difference = pred - targ
-    return _mean(difference * difference, tuple(range(targ.ndim)))
+    return mean(square(subtraction(pred, targ)))
 
 
 def check_mse(name, pred, targ):   # the function that asks; and its inputs -> the same, of one shape and dtype
