@@ -26,7 +26,7 @@ class Parameter(Tensor):
 
     def __repr__(self): return f"Parameter containing:\n{super().__repr__()}"
 
-# %% ../nbs/07_nn.ipynb #d6e39c6d
+# %% ../nbs/07_nn.ipynb #9fe330c5
 class Module:
     """What all layers and networks are built on: parameters and modules that become attributes are registered.
 
@@ -38,7 +38,7 @@ class Module:
     def __setattr__(self, name, value):
         kind = _place(self, name, value)                        # "_parameters", "_modules" or None
         if kind is None: return super().__setattr__(name, value)
-        if kind == "_parameters": self._modules.pop(name, None) # a name stands in one place only
+        if kind == "_parameters": self._modules.pop(name, None)
         vars(self).pop(name, None)
         vars(self)[kind][name] = value
 
@@ -63,30 +63,35 @@ class _Basics:
 
     def __dir__(self): return [*object.__dir__(self), *self._parameters, *self._modules]
 
-# %% ../nbs/07_nn.ipynb #bf9ee2ae
+# %% ../nbs/07_nn.ipynb #21e2684f
 _FORGOTTEN = "{}: its __init__ has to call super().__init__() first"
+_OWN = "training", "_parameters", "_modules"
 
 def _place(module, name, value):
-    """Where a value is registered under this name: "_parameters", "_modules", or None, if nowhere.
-
-    AttributeError before `super().__init__()`; TypeError for what is neither, in the place of one that is;
-    ValueError for a name that is taken by the class, or that no path can contain.
-    """
-    cls, known = type(module).__name__, vars(module)
+    "Where a value is registered under this name: _parameters, _modules, or None. Raises what the two below do."
     kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
-    if "_modules" not in known:
-        if kind: raise AttributeError(f"{_FORGOTTEN.format(cls)}, before it sets {name}")
+    if "_modules" not in vars(module):                           # super().__init__() has not been called
+        if kind: raise AttributeError(f"{_FORGOTTEN.format(type(module).__name__)}, before it sets {name}")
         return None
-    held = next((k for k in ("_parameters", "_modules") if name in known[k]), None)
-    if held and value is not None and kind not in (held, "_parameters"): raise TypeError(
-        f"{cls}: {name} is a {_WORD[held]}; expected another {_WORD[held]}, or None, "
-        f"and got {type(value).__name__}")
-    if kind and (not name or "." in name or name in _OWN or hasattr(type(module), name)): raise ValueError(
-        f"{cls}: {name!r} cannot be the name of a {_WORD[kind]}: the class has one, or it has a dot")
+    held = next((k for k in ("_parameters", "_modules") if name in vars(module)[k]), None)     # so far
+    if held and value is not None: _check_successor(module, name, value, held, kind)
+    if kind: _check_name(module, name)
     return kind or held
 
-_OWN = "training", "_parameters", "_modules"
-_WORD = {"_parameters": "Parameter", "_modules": "Module"}
+# %% ../nbs/07_nn.ipynb #e78fc509
+def _check_successor(module, name, value, held, kind):
+    "TypeError for a value that cannot come after a parameter or a module."
+    if kind == "_parameters" or kind == held: return
+    word, expected = ("Parameter", "a") if held == "_parameters" else ("Module", "a Module, a")
+    raise TypeError(f"{type(module).__name__}: {name} is a {word}; expected {expected} Parameter or None, "
+                    f"got {type(value).__name__}")
+
+
+def _check_name(module, name):
+    "ValueError for a name that no path can contain, or that the class has already."
+    if not name or "." in name or name in _OWN or hasattr(type(module), name): raise ValueError(
+        f"{type(module).__name__}: {name!r} cannot name a parameter or module: "
+        "the class has one of that name, or it has a dot")
 
 # %% ../nbs/07_nn.ipynb #4a76e3ed
 def _paths(module, path="", seen=None):
@@ -181,22 +186,22 @@ def _tensor(x): return x if isinstance(x, Tensor) else Tensor(x)
 # %% ../nbs/07_nn.ipynb #54255a73
 sys.modules[f"{__name__}.functional"] = functional
 
-# %% ../nbs/07_nn.ipynb #f922e0c0
+# %% ../nbs/07_nn.ipynb #9a13492c
 def _once(pairs):
     "Pairs of name and object, without None, and without those whose object has come already."
-    seen = {id(None): None}
+    seen = {id(None): None}                              # None counts as seen
     for name, x in pairs:
         if id(x) not in seen: yield name, x
         seen[id(x)] = x
 
-# %% ../nbs/07_nn.ipynb #612d20d8
+# %% ../nbs/07_nn.ipynb #e93a86cd
 @_part_of(Module)
 class _Names:
     def named_children(self): return _once(self._modules.items())
     def children(self): return (child for _, child in self.named_children())
 
     def named_modules(self, *, prefix: str = ""):
-        "Itself, under `prefix`, and all modules within, by their paths; each once."
+        "Itself, under `prefix`, which begins every path, and all modules within; each once."
         return _paths(self, prefix, {})
 
     def modules(self): return (module for _, module in self.named_modules())
@@ -262,10 +267,9 @@ def _tree(module, children):
     inner = "".join(lines) if lines == more and len(more) < 2 else "\n  " + "\n  ".join(lines) + "\n"
     return f"{type(module).__name__}({inner})"
 
-# %% ../nbs/07_nn.ipynb #aa48df9d
+# %% ../nbs/07_nn.ipynb #b40430ec
 Incompatible = namedtuple("Incompatible", "missing_keys unexpected_keys")
 
-# %% ../nbs/07_nn.ipynb #538c83ad
 @_part_of(Module)
 class _State:
     def state_dict(self) -> dict:
@@ -281,14 +285,19 @@ class _State:
         what, own = f"{type(self).__name__}.load_state_dict", _by_path(self)
         given = _arrays(what, state_dict, only=None if strict else own)
         missing, unexpected = [n for n in own if n not in given], [str(n) for n in state_dict if n not in own]
-        both = [n for n in own if n in given]
-        wrong = [f"{n} is {given[n].shape}, expected {own[n].shape}" for n in both
-                 if given[n].shape != own[n].shape]
-        problems = [f"missing {', '.join(missing)}"] * bool(strict and missing)
-        problems += [f"unexpected {', '.join(unexpected)}"] * bool(strict and unexpected) + wrong
-        if problems: raise ValueError(f"{what}: {'; '.join(problems)}")
-        _copy_into({own[n]: given[n] for n in both})
+        _check_state(what, own, given, missing if strict else [], unexpected if strict else [])
+        _copy_into({own[n]: given[n] for n in own if n in given})
         return Incompatible(missing, unexpected)
+
+# %% ../nbs/07_nn.ipynb #3673763a
+def _check_state(what, own, given, missing, unexpected):
+    "ValueError that names all that does not fit."
+    problems = [f"missing {', '.join(missing)}"] if missing else []
+    if unexpected: problems.append(f"unexpected {', '.join(unexpected)}")
+    for n in own:
+        if n in given and given[n].shape != own[n].shape:
+            problems.append(f"{n} is {given[n].shape}, expected {own[n].shape}")
+    if problems: raise ValueError(f"{what}: {'; '.join(problems)}")
 
 # %% ../nbs/07_nn.ipynb #9eb7337b
 def _by_path(module):
@@ -384,7 +393,7 @@ class _Dropout:
 def _check_probability(p):
     if not 0 <= p <= 1: raise ValueError(f"dropout: p is {p}; expected a probability, from 0 to 1")
 
-# %% ../nbs/07_nn.ipynb #c53ae0ac
+# %% ../nbs/07_nn.ipynb #8c865daa
 class Dropout(Module):
     "In training, each number 0 with probability p and the others divided by 1 - p; in use, nothing."
     def __init__(self, p: float = 0.5, inplace: bool = False, *,
@@ -392,15 +401,21 @@ class Dropout(Module):
         super().__init__()
         _check_probability(p)
         self.p, self.inplace = p, _not_inplace("Dropout", inplace)
-        self.generator = generator and _generator("Dropout", generator)
+        self.generator = None if generator is None else _generator("Dropout", generator)
 
     def forward(self, x): return functional.dropout(x, self.p, self.training, self.generator)
 
     def extra_repr(self): return f"p={self.p}, inplace={self.inplace}"
 
-# %% ../nbs/07_nn.ipynb #c117b798
+# %% ../nbs/07_nn.ipynb #7fdff16c
+def _module(name, module):
+    if not isinstance(module, Module): raise TypeError(
+        f"{name}: expected modules, and got {module!r}; for relu(x) there is the module ReLU()")
+    return module
+
+
 class _Container(Module):
-    "What Sequential and ModuleList share: a list of modules, registered under 0, 1, 2 ..."
+    "What Sequential and ModuleList share: modules, registered under 0, 1, 2 ..."
     def __init__(self, modules=None):
         super().__init__()
         self.extend(modules or ())
@@ -426,13 +441,7 @@ class _Growing:
         for module in modules: self.append(module)
         return self
 
-# %% ../nbs/07_nn.ipynb #572e47a3
-def _module(name, module):
-    if not isinstance(module, Module): raise TypeError(
-        f"{name}: expected modules, and got {module!r}; for relu(x) there is the module ReLU()")
-    return module
-
-
+# %% ../nbs/07_nn.ipynb #1b623108
 class Sequential(_Container):
     """Modules one after the other, given one by one, or in a dictionary by name.
 
