@@ -2,11 +2,12 @@
 
 # %% auto #0
 __all__ = ['figure', 'digits', 'weights', 'scores', 'confusion', 'shapes', 'ladder', 'rates', 'memory_walk', 'stretched',
-           'strides', 'curves', 'learning', 'depth', 'histograms', 'tangent', 'chain', 'agreement', 'graph', 'surfaces']
+           'strides', 'curves', 'learning', 'depth', 'histograms', 'tangent', 'chain', 'agreement', 'graph', 'descent',
+           'surfaces']
 
-# %% ../nbs/tools/draw.ipynb #f10af504
+# %% ../nbs/tools/draw.ipynb #1356ee1d
 import base64, io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -77,11 +78,12 @@ def _images(name, x, labels):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
     return x.reshape(-1, 28, 28)
 
-# %% ../nbs/tools/draw.ipynb #cfdc43cb
+# %% ../nbs/tools/draw.ipynb #f82fed13
 def weights(w,                        # (k, 784): a row for each output
             labels: Sequence = None,  # k titles, or none
             title: str = "",          # above all of them
             columns: int = 10,        # pictures in a row
+            what: str = "weight",     # what the colours mean
            ):                         # matplotlib figure
     "Rows of weights as images on one scale, white at 0. ValueError for other sizes or what is not finite."
     w = _images("weights", w, labels).astype(float)
@@ -95,7 +97,7 @@ def weights(w,                        # (k, 784): a row for each output
     fig = _grid(w, names, title, columns, alt, side=0.8, cmap="RdBu", vmin=-limit, vmax=limit)
     [image], ticks = fig.axes[0].images, [-limit, 0, limit]
     bar = fig.colorbar(image, ax=fig.axes, aspect=12, ticks=ticks, format="%.2g")
-    bar.set_label("weight", fontsize=9)
+    bar.set_label(what, fontsize=9)
     bar.ax.tick_params(labelsize=9)
     return fig
 
@@ -1012,6 +1014,45 @@ def _graph_words(boxes, gradients):
         words += f", {tuple(t.data.shape)}" + (number(t.data) if box.there else " to come")
         said.append(words + (f", gradient{number(gradients[t])}" if gradients.get(t) is not None else ""))
     return f"A graph of {len(boxes)} tensors. " + "; ".join(said) + "."
+
+# %% ../nbs/tools/draw.ipynb #4315b3b1
+def descent(height: Callable,                 # (n, 2) -> (n,): the height at places
+            ways: dict[str, Sequence],        # name -> places (steps + 1, 2), the first where it began
+            xlabel: str = "w1", ylabel: str = "w2",
+            title: str = "",                  # above all of them
+           ):                                 # matplotlib figure
+    "Ways over a map of heights, in panels side by side. ValueError without a way, or for places that are none."
+    ways = {name: np.asarray(way, dtype=float) for name, way in ways.items()}
+    for name, way in ways.items():
+        if way.ndim != 2 or way.shape[1:] != (2,) or not len(way) or not np.isfinite(way).all():
+            raise ValueError(f"draw.descent: {name}: expected finite places (n, 2), got {way.shape}")
+    if not ways: raise ValueError("draw.descent: expected at least one way, got none")
+    said = "; ".join(f"{name}: {len(way) - 1} steps, from {_place(way[0])} to {_place(way[-1])}"
+                     for name, way in ways.items())
+    fig = figure(4.3 * len(ways) + 0.4, 3.1 + 0.3 * bool(title), f"Ways down a map of heights. {said}.")
+    axes = fig.subplots(1, len(ways), sharex=True, sharey=True, squeeze=False)[0]
+    grid, levels = _map(height, np.concatenate(list(ways.values())))
+    for ax, (name, way) in zip(axes, ways.items()):
+        ax.contour(*grid, levels=levels, cmap="cividis_r", linewidths=0.8)
+        ax.plot(*way.T, "-o", color=_RED, markersize=3.5, linewidth=1)
+        ax.set(title=name, xlabel=xlabel)
+    axes[0].set_ylabel(ylabel)
+    fig.suptitle(title)
+    return fig
+
+# %% ../nbs/tools/draw.ipynb #1dc54f3c
+def _place(place): return f"({place[0]:.3g}, {place[1]:.3g})"
+
+
+def _map(height, places, n=120):
+    "A grid around the places with its heights, and levels that are dense at the bottom."
+    low, high = places.min(0), places.max(0)
+    room = 0.15 * (high - low) + 1e-9
+    x, y = (np.linspace(a, b, n) for a, b in zip(low - room, high + room))
+    z = np.asarray(height(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)))
+    if z.shape != (n * n,): raise ValueError(f"draw.descent: expected heights ({n * n},), got {z.shape}")
+    levels = z.min() + (z.max() - z.min() + 1e-9) * np.linspace(0.02, 1, 14)**2
+    return (x, y, z.reshape(n, n)), levels
 
 # %% ../nbs/tools/draw.ipynb #aaf2d716
 def surfaces(rows: dict,       # name of a row -> {name of a column: function from (n, 2) to (n,) or (n, 1)}

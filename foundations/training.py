@@ -3,10 +3,11 @@
 # %% auto #0
 __all__ = ['SGD', 'Dataset', 'DataLoader', 'accuracy', 'evaluate', 'History', 'fit', 'save', 'load']
 
-# %% ../nbs/08_training.ipynb #4006b634
-import math, os, sys, time, zipfile
+# %% ../nbs/08_training.ipynb #c6281fe4
+import math, os, shutil, sys, time, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +16,10 @@ from . import draw
 from .autograd import Tensor, _part_of, no_grad
 from .nn import Module, _arrays, _generator, _numpy, functional
 
-# %% ../nbs/08_training.ipynb #2ab70c2f
-class SGD:
-    """Stochastic gradient descent: g = grad + weight_decay · p, v = momentum · v + g, p = p - lr · v.
-
-    The formulas of torch.optim.SGD. Raises TypeError unless it is given tensors of this library, ValueError for
-    an empty list, for the same tensor twice, for a result in place of a parameter, and for a negative number.
-    """
-    def __init__(self, params,             # the tensors to learn, such as model.parameters()
-                 lr: float = 1e-3,         # learning rate: how far a step goes
-                 momentum: float = 0.0,    # how much of the last velocity stays
-                 *, weight_decay: float = 0.0):   # how strongly weights are pulled to 0
-        self.params = _learnable(params)
-        for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
-            if not value >= 0: raise ValueError(f"SGD: {name} is {value}; expected 0 or more")
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.velocities = [None] * len(self.params)
-
-# %% ../nbs/08_training.ipynb #c17371a9
-@_part_of(SGD)
-class _Steps:
-    def step(self):
-        "Move each parameter that has a gradient."
-        for i, p in enumerate(self.params):
-            if p.grad is None: continue
-            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
-            if self.momentum:
-                v = self.velocities[i]
-                g = self.velocities[i] = g if v is None else self.momentum * v + g
-            p.data -= self.lr * g
-
-    def zero_grad(self):
-        "Forget all gradients."
-        for p in self.params: p.grad = None
-
-# %% ../nbs/08_training.ipynb #8a6e265e
+# %% ../nbs/08_training.ipynb #a3e7a7e5
 def _learnable(params):
     "A list of tensors, each once; else an error that says what is wrong."
-    if isinstance(params, (Module, Tensor)): raise TypeError(
+    if isinstance(params, (Module, Tensor)) or not hasattr(params, "__iter__"): raise TypeError(
         f"SGD: expected parameters, got a {type(params).__name__}; write model.parameters()")
     params = list(params)
     if not params: raise ValueError("SGD: no parameters. Are the layers in a plain list? Use nn.ModuleList")
@@ -63,10 +30,52 @@ def _learnable(params):
     if len({id(p) for p in params}) < len(params): raise ValueError("SGD: the same parameter is given twice")
     return params
 
-# %% ../nbs/08_training.ipynb #3e213206
+
+def _rate(name, value):
+    "The number as a float; refuses what is none, or below 0."
+    if not isinstance(value, Real): raise TypeError(f"SGD: {name} is {value!r}; expected a number")
+    if not value >= 0: raise ValueError(f"SGD: {name} is {value}; expected 0 or more")
+    return float(value)
+
+# %% ../nbs/08_training.ipynb #b5104e77
+class SGD:
+    """Stochastic gradient descent: g = grad + weight_decay · p, v = momentum · v + g, p = p - lr · v.
+
+    The formulas of torch.optim.SGD. TypeError unless it is given tensors of this library, and numbers;
+    ValueError for an empty list, the same tensor twice, a result in place of a parameter, or a number below 0.
+    """
+    def __init__(self, params,             # the tensors to learn, such as model.parameters()
+                 lr: float = 1e-3,         # learning rate: how far a step goes
+                 momentum: float = 0.0,    # how much of the last velocity stays
+                 *, weight_decay: float = 0.0):   # how strongly weights are pulled to 0
+        self.params = _learnable(params)
+        self.lr, self.momentum = _rate("lr", lr), _rate("momentum", momentum)
+        self.weight_decay = _rate("weight_decay", weight_decay)
+        self.velocities = [None] * len(self.params)
+
+# %% ../nbs/08_training.ipynb #b8d6d7aa
+@_part_of(SGD)
+class _Steps:
+    def step(self):
+        "Move each parameter that has a gradient."
+        for i, p in enumerate(self.params):
+            if p.grad is None: continue
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            if self.momentum:
+                v = self.velocities[i]                               # the first is the gradient, copied
+                self.velocities[i] = g = g.copy() if v is None else self.momentum * v + g
+            p.data -= self.lr * g
+
+    def zero_grad(self):
+        "Forget all gradients."
+        for p in self.params: p.grad = None
+
+# %% ../nbs/08_training.ipynb #807fcb2a
 class Dataset:
-    "Inputs and targets that belong together, row by row. ValueError unless there are as many of both."
+    "Inputs and targets, row by row. ValueError unless there are as many of both, TypeError for masked arrays."
     def __init__(self, x, y):                 # (n, ...) and (n, ...)
+        if any(isinstance(v, np.ma.MaskedArray) for v in (x, y)): raise TypeError(
+            "Dataset: a masked array; say first what stands in the places that are masked")
         self.x, self.y = np.asarray(x), np.asarray(y)
         if self.x.ndim == 0 or self.x.shape[:1] != self.y.shape[:1]: raise ValueError(
             f"Dataset: x is {self.x.shape} and y is {self.y.shape}: expected as many rows of both")
@@ -74,25 +83,28 @@ class Dataset:
     def __len__(self): return len(self.x)
     def __getitem__(self, rows): return self.x[rows], self.y[rows]
 
-# %% ../nbs/08_training.ipynb #1b1567e3
+# %% ../nbs/08_training.ipynb #c0d94569
 class DataLoader:
     """A dataset in batches (x, y), anew each time one loops over it; the last batch may be short.
 
-    Raises ValueError for a batch size below 1, TypeError for another generator. Arguments are those of
-    torch.utils.data.DataLoader.
+    Rows are copied. ValueError for a batch size below 1, TypeError for another generator. Names are those of
+    torch.utils.data.DataLoader, which asks its dataset for one row at a time, and has many more options.
     """
-    def __init__(self, dataset,               # with a length, and rows by number, as Dataset
+    def __init__(self, dataset,               # with a length, and rows by an array of numbers, as Dataset
                  batch_size: int = 1,         # rows in a batch
                  shuffle: bool = False,       # a new order each time
                  *, drop_last: bool = False,  # leave out a short last batch
                  generator: np.random.Generator | None = None):   # for the order; None: a new one
-        if batch_size != int(batch_size) or batch_size < 1: raise ValueError(
-            f"DataLoader: batch_size is {batch_size}; expected a whole number, at least 1")
+        whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+        if not whole or batch_size < 1: raise ValueError(
+            f"DataLoader: batch_size is {batch_size!r}; expected a whole number, at least 1")
+        if not isinstance(shuffle, bool): raise TypeError(
+            f"DataLoader: shuffle is {shuffle!r}; expected True or False")
         self.dataset, self.batch_size = dataset, int(batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
         self.generator = _generator("DataLoader", generator)
 
-# %% ../nbs/08_training.ipynb #e186fc6a
+# %% ../nbs/08_training.ipynb #258a2ad1
 @_part_of(DataLoader)
 class _Batches:
     def __len__(self):
@@ -100,45 +112,25 @@ class _Batches:
         return whole + bool(rest and not self.drop_last)
 
     def __iter__(self):
-        order = self.generator.permutation(len(self.dataset)) if self.shuffle else None
-        for i in range(len(self)):
-            rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
-            yield self.dataset[rows if order is None else order[rows]]
+        n = len(self.dataset)
+        order = self.generator.permutation(n) if self.shuffle else np.arange(n)
+        for i in range(len(self)): yield self.dataset[order[i * self.batch_size:(i + 1) * self.batch_size]]
 
-# %% ../nbs/08_training.ipynb #91889b95
+# %% ../nbs/08_training.ipynb #55ca69a4
 def accuracy(logits,      # (n, c), arrays or tensors of either library
              targ,        # (n,) integers
             ) -> float:   # 0 to 1; NaN for no rows
-    "The share of rows whose largest logit is at the true class. ValueError for other shapes."
+    """The share of rows whose largest logit is at the true class; a row with a NaN is wrong.
+
+    ValueError for other shapes, TypeError for classes that are no integers.
+    """
     logits, targ = _numpy(logits), _numpy(targ)
+    if targ.dtype.kind not in "iu": raise TypeError(
+        f"accuracy: targ is {targ.dtype}; expected classes, integers")
     if logits.ndim != 2 or targ.shape != logits.shape[:1] or not logits.shape[1]: raise ValueError(
         f"accuracy: logits is {logits.shape} and targ is {targ.shape}: expected (n, c) and (n,), c at least 1")
-    return float((logits.argmax(1) == targ).mean()) if len(targ) else math.nan
-
-# %% ../nbs/08_training.ipynb #674ae345
-def evaluate(model,                # ours, or PyTorch's
-             batches,              # pairs (x, y) of arrays, such as a DataLoader
-             loss_func=None,       # of (logits, targets) -> one number, a mean; None: cross-entropy
-            ) -> tuple[float, float]:   # the mean loss over all rows, and the accuracy; NaN for no rows
-    "Loss and accuracy of a model in use. Modes are afterwards as before. TypeError for what is no model."
-    lib, loss, right, n = _library("evaluate", model), 0.0, 0.0, 0
-    with _in_use(model), lib.no_grad():
-        for x, y in batches:
-            out, y = model(lib.tensor(x)), lib.tensor(y)
-            loss += float((loss_func or lib.cross_entropy)(out, y)) * len(y)
-            right += accuracy(out, y) * len(y) if len(y) else 0
-            n += len(y)
-    return (loss / n, right / n) if n else (math.nan, math.nan)
-
-
-@contextmanager
-def _in_use(model):
-    "Within it, the model is used; afterwards every module has the mode that it had."
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try: yield
-    finally:
-        for m, mode in modes: m.training = mode
+    right = (logits.argmax(1) == targ) & ~np.isnan(logits).any(1)
+    return float(right.mean()) if len(targ) else math.nan
 
 # %% ../nbs/08_training.ipynb #78ec8c05
 @dataclass
@@ -159,7 +151,33 @@ def _library(name, model):
     tensor = lambda x: torch.as_tensor(x, device=device)
     return _Library(tensor, torch.no_grad, torch.nn.functional.cross_entropy)
 
-# %% ../nbs/08_training.ipynb #84b43a88
+# %% ../nbs/08_training.ipynb #4ccf9bf2
+def evaluate(model,                # ours, or PyTorch's
+             batches,              # pairs (x, y) of arrays, such as a DataLoader
+             loss_func=None,       # of (logits, targets) -> one number, a mean; None: cross-entropy
+            ) -> tuple[float, float]:   # mean loss over all rows, and accuracy; NaN for no rows, or no classes
+    "Loss and accuracy of a model in use. Modes are afterwards as before. TypeError for what is no model."
+    lib, loss, right, n = _library("evaluate", model), 0.0, 0.0, 0
+    with _in_use(model), lib.no_grad():
+        for x, y in batches:
+            if not len(y): continue
+            out, classes = model(lib.tensor(x)), _numpy(y).dtype.kind in "iu"
+            loss += float((loss_func or lib.cross_entropy)(out, lib.tensor(y))) * len(y)
+            right += accuracy(out, y) * len(y) if classes else math.nan
+            n += len(y)
+    return (loss / n, right / n) if n else (math.nan, math.nan)
+
+
+@contextmanager
+def _in_use(model):
+    "Within it, the model is used; afterwards every module has the mode that it had."
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try: yield
+    finally:
+        for m, mode in modes: m.training = mode
+
+# %% ../nbs/08_training.ipynb #4a040591
 @dataclass
 class History:
     "What happened in a run: the loss of each step; and (step, loss, accuracy) each time it was validated."
@@ -168,64 +186,91 @@ class History:
 
     def __repr__(self):
         if not self.losses: return "History: no steps"
-        told = f"History: {len(self.losses)} steps, loss {self.losses[0]:.3f} to {self.losses[-1]:.3f}"
+        last = self.losses[-max(len(self.losses) // 20, 1):]
+        first, last = self.losses[0], sum(last) / len(last)
+        told = f"History: {len(self.losses)} steps, loss {first:.3f}, in the end {last:.3f}"
         if not self.checks: return told
         return f"{told}; validation: loss {self.checks[-1][1]:.3f}, accuracy {self.checks[-1][2]:.2%}"
 
-# %% ../nbs/08_training.ipynb #69bb1fb9
-def fit(model,               # ours, or PyTorch's
-        optimizer,           # SGD, ours or PyTorch's: with zero_grad and step
-        train,               # batches (x, y) of arrays, to learn from; such as a DataLoader
+# %% ../nbs/08_training.ipynb #aaae3517
+def fit(model, optimizer,    # ours, or PyTorch's; the optimiser has zero_grad and step
+        train,               # batches (x, y) of arrays to learn from, again and again; such as a DataLoader
         valid=None,          # batches to measure with after each epoch
         epochs: int = 1,     # how often to go through `train`
-        loss_func=None,      # of (logits, targets) -> one number; None: cross-entropy
+        loss_func=None,      # of (logits, targets) -> one number, a mean; None: cross-entropy
         path=None,           # a file to `save` the state in after each epoch
-        show: bool = True,   # show a bar, and in a notebook a curve
-       ) -> History:         # the loss of each step, and the measurements
+        history=None,        # a History to go on with; None: a new one
+        show: bool = True) -> History:   # a bar, and in a notebook a curve
     """Train a model: for each batch forget the gradients, find them anew, step.
 
-    FloatingPointError, with the step and the likely cause, when a loss is not finite: before that step, so that
-    the parameters are those of the step before. And what `evaluate` and `save` raise.
+    FloatingPointError, with the likely cause, for a loss or a parameter that is not finite: before the step, or
+    before the file is written. TypeError, ValueError or OSError for what cannot work, before it begins.
     """
-    lib, history = _library("fit", model), History()
-    loss_func = loss_func or lib.cross_entropy
+    lib = _ready(model, optimizer, train, valid, epochs, path)
+    history = History() if history is None else history
     with _Watch(history, epochs * len(train), show) as watch, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, epochs + 1):
-            for loss in _epoch(model, optimizer, train, lib, loss_func, epoch):
+            for loss in _epoch(model, optimizer, train, lib, loss_func or lib.cross_entropy, epoch):
                 history.losses.append(loss)
                 watch.step()
-            if valid is not None:
-                history.checks.append((len(history.losses), *evaluate(model, valid, loss_func)))
-            if path is not None: save(model.state_dict(), path)
+            if path is not None: _save_finite(model.state_dict(), path, epoch, optimizer)
+            if valid is None: continue
+            history.checks.append((len(history.losses), *evaluate(model, valid, loss_func)))
     return history
 
-# %% ../nbs/08_training.ipynb #16da27d9
+# %% ../nbs/08_training.ipynb #f2f26390
+def _ready(model, optimizer, train, valid, epochs, path):
+    "What `fit` needs of the model's library; or an error that says what is wrong."
+    if not hasattr(optimizer, "step"): raise TypeError(
+        f"fit: expected an optimiser with zero_grad and step, got {type(optimizer).__name__}")
+    if epochs != int(epochs) or epochs < 0: raise ValueError(f"fit: epochs is {epochs}; expected 0, 1, 2 ...")
+    for name, batches in {"train": train, "valid": valid}.items():
+        if batches is None and name == "valid": continue
+        if not hasattr(batches, "__len__"): raise TypeError(
+            f"fit: {name} is a {type(batches).__name__}; expected batches with a length, such as a DataLoader")
+        if not len(batches): raise ValueError(f"fit: {name} has no batches")
+    if path is not None and not Path(path).parent.is_dir(): raise FileNotFoundError(
+        f"fit: there is no folder {Path(path).parent}")
+    return _library("fit", model)
+
+
+def _save_finite(state, path, epoch, optimizer):
+    for name, x in state.items():
+        if not np.isfinite(_numpy(x)).all(): raise FloatingPointError(
+            f"fit: after epoch {epoch}, {name} is not finite; {path} is not written. {_why(optimizer)}")
+    save(state, path)
+
+# %% ../nbs/08_training.ipynb #aae72cac
 def _epoch(model, optimizer, train, lib, loss_func, epoch):
-    "One step for each batch; gives its loss."
+    "One step for each batch; yields its loss, for `fit` to note."
     model.train()
     for step, (x, y) in enumerate(train, 1):
         loss = loss_func(model(lib.tensor(x)), lib.tensor(y))
         if not math.isfinite(value := loss.item()): raise FloatingPointError(
-            f"fit: the loss is {value} at step {step} of epoch {epoch}. {_why(x, optimizer)}")
+            f"fit: the loss is {value} at step {step} of epoch {epoch}. {_why(optimizer, x, y)}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         yield value
 
 
-def _why(x, optimizer):
-    "What usually causes a loss that is not finite."
-    if not np.isfinite(_numpy(x)).all(): return "The x of this batch holds numbers that are not finite"
-    lr = getattr(optimizer, "lr", None) or optimizer.param_groups[0]["lr"]      # ours, or PyTorch's
+def _why(optimizer, *batch):
+    "What usually causes numbers that are not finite."
+    for name, v in zip("xy", batch):
+        if not len(v): return "The batch is empty"
+        if not np.isfinite(_numpy(v)).all(): return f"The {name} of this batch has numbers that are not finite"
+    lr = getattr(optimizer, "lr", None)                                        # ours, or PyTorch's
+    if hasattr(optimizer, "param_groups"): lr = optimizer.param_groups[0]["lr"]
     return (f"Usually the learning rate is too large (it is {lr}); "
             "or the inputs are not normalised, or a loss takes the log of 0")
 
-# %% ../nbs/08_training.ipynb #5b65e6a5
+# %% ../nbs/08_training.ipynb #d3dce733
 class _Watch:
     "A bar while it runs; and in a notebook the curve, drawn anew every second, and at the end."
     def __init__(self, history, steps, show):
-        self.history, self.show, self.handle, self.last = history, show, None, time.monotonic()
-        if show:
+        self.history, self.handle, self.last = history, None, time.monotonic()
+        self.show = show and sys.stderr is not None
+        if self.show:
             from tqdm.auto import tqdm
             self.bar = tqdm(total=steps, leave=False, unit="step")
 
@@ -241,7 +286,7 @@ class _Watch:
         self.bar.update()
         if time.monotonic() - self.last > 1: self.draw()
 
-# %% ../nbs/08_training.ipynb #348eac13
+# %% ../nbs/08_training.ipynb #456e24f9
 @_part_of(_Watch)
 class _Curve:
     def draw(self):
@@ -249,31 +294,31 @@ class _Curve:
         self.last = time.monotonic()
         if not self.history.losses or not _in_notebook(): return
         from IPython.display import display
-        figure = draw.learning(self.history.losses, self.history.checks)
+        checks = [check for check in self.history.checks if math.isfinite(check[2])]
+        figure = draw.learning(self.history.losses, checks)
         if self.handle is None: self.handle = display(figure, display_id=True)
         else: self.handle.update(figure)
 
 
 def _in_notebook():
     "Is there somebody to show a figure to?"
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return hasattr(shell, "kernel")
+    return hasattr(getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)(), "kernel")
 
-# %% ../nbs/08_training.ipynb #dcb2d9f1
-def save(state_dict,         # name -> array or tensor, as state_dict gives; or a model's state of PyTorch's
-         path,               # where to; by custom it ends in .npz
-        ):
+# %% ../nbs/08_training.ipynb #a74e5c68
+def save(state_dict,         # name -> array or tensor, as state_dict gives, ours or PyTorch's
+         path):              # where to; by custom it ends in .npz
     """Write a state to one .npz file without pickle. A reader sees the old file or the new, never a part.
 
-    TypeError unless it is a dictionary of real arrays; OSError where it cannot be written: the old file stays.
+    TypeError unless it is a dictionary of real arrays by name; OSError where it cannot be written.
     """
-    arrays, path = _arrays("save", state_dict), Path(path)
+    arrays, path = _arrays("save", state_dict), Path(os.path.realpath(path))
+    for name in arrays:
+        if not isinstance(name, str) or "\0" in name: raise TypeError(f"save: {name!r} is no name for an array")
+    if path.exists() and not path.is_file(): raise OSError(f"save: {path} is no ordinary file")
     part = path.with_name(f"{path.name}.{os.urandom(8).hex()}.part")
     try:
-        with part.open("xb") as file:
-            _write(file, arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        with part.open("xb") as file: _write(file, arrays)
+        if path.exists(): shutil.copymode(path, part)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)      # also after Ctrl-C
 
@@ -282,19 +327,32 @@ def _write(file, arrays):
     with zipfile.ZipFile(file, "w") as z:
         for name, x in arrays.items():
             with z.open(f"{name}.npy", "w", force_zip64=True) as entry: np.lib.format.write_array(entry, x)
+    file.flush()
+    os.fsync(file.fileno())
 
-# %% ../nbs/08_training.ipynb #c0ee3e99
+# %% ../nbs/08_training.ipynb #a2db0129
 def load(path) -> dict:      # name -> array
-    "The state that `save` wrote. ValueError for a damaged or foreign file, and FileNotFoundError for none."
-    try:
-        with zipfile.ZipFile(path) as z:
-            if (bad := z.testzip()) is not None: raise ValueError(f"{bad} does not have its checksum")
-            return _arrays("load", {_array_name(n): _read_array(z, n) for n in z.namelist()})
-    except (FileNotFoundError, IsADirectoryError, PermissionError): raise
-    except Exception as why: raise ValueError(
-        f"load: {path} is damaged, or no file that save wrote: {why}") from None
+    "The state that `save` wrote. ValueError for a damaged or foreign file, OSError for an unreadable one."
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as z:
+                if (bad := z.testzip()) is not None: raise ValueError(f"{bad} does not have its checksum")
+                return _arrays("load", {_array_name(n): _read_array(z, n) for n in _contents(z)})
+        except MemoryError: raise
+        except Exception as why: raise ValueError(
+            f"load: {path} is damaged, or no file that save wrote: {why}") from None
 
 
+def _contents(z):
+    "The names of all entries; ValueError where there are not as many as the end of the file says."
+    names = z.namelist()
+    z.fp.seek(-22, os.SEEK_END)
+    end = z.fp.read()                          # a mark of 4 bytes, ..., at byte 10 the number of entries
+    if end[:4] != b"PK\5\6" or not len(set(names)) == len(names) == int.from_bytes(end[10:12], "little"):
+        raise ValueError("its list of contents is damaged")
+    return names
+
+# %% ../nbs/08_training.ipynb #64ed06eb
 def _array_name(entry):
     if not entry.endswith(".npy"): raise ValueError(f"{entry} is no array")
     return entry.removesuffix(".npy")
