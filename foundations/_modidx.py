@@ -431,6 +431,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'foundations.training._in_use': ('training.html#_in_use', 'foundations/training.py'),
                                       'foundations.training._learnable': ('training.html#_learnable', 'foundations/training.py'),
                                       'foundations.training._library': ('training.html#_library', 'foundations/training.py'),
+                                      'foundations.training._place_for': ('training.html#_place_for', 'foundations/training.py'),
                                       'foundations.training._rate': ('training.html#_rate', 'foundations/training.py'),
                                       'foundations.training._read_array': ('training.html#_read_array', 'foundations/training.py'),
                                       'foundations.training._ready': ('training.html#_ready', 'foundations/training.py'),

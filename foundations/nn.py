@@ -15,20 +15,22 @@ from .autograd import DifferentiableOperator, Tensor, _array, _part_of
 from .backward import _linear_grad, _matmul_grad
 from .forward import check_classes, linear
 
-# %% ../nbs/07_nn.ipynb #6ae871a4
+# %% ../nbs/07_nn.ipynb #aa8ff800
 class Parameter(Tensor):
-    "A tensor that is to be learned: becoming an attribute of a module registers it. Raises what `Tensor` does."
+    "A tensor to be learned: as an attribute of a module it is registered. Raises what `Tensor` does."
     __slots__ = ()
 
-    def __init__(self, data, requires_grad: bool = True): super().__init__(data, requires_grad)
+    def __init__(self, data, requires_grad: bool = True):
+        super().__init__(data, requires_grad)
+        if not self.data.flags.writeable: self.data = self.data.copy()          # it is to be changed
 
     def __reduce_ex__(self, protocol): return type(self), (self.data, self.requires_grad)
 
     def __repr__(self): return f"Parameter containing:\n{super().__repr__()}"
 
-# %% ../nbs/07_nn.ipynb #9fe330c5
+# %% ../nbs/07_nn.ipynb #7b6e6271
 class Module:
-    """What all layers and networks are built on: parameters and modules that become attributes are registered.
+    """What layers and networks are built on: parameters and modules that become attributes are registered.
 
     A subclass calls `super().__init__()` first, and has a method `forward`. Setting an attribute may raise
     AttributeError, TypeError or ValueError, each with its name: see `_place`.
@@ -63,13 +65,14 @@ class _Basics:
 
     def __dir__(self): return [*object.__dir__(self), *self._parameters, *self._modules]
 
-# %% ../nbs/07_nn.ipynb #21e2684f
+# %% ../nbs/07_nn.ipynb #c1e2b92c
 _FORGOTTEN = "{}: its __init__ has to call super().__init__() first"
 _OWN = "training", "_parameters", "_modules"
 
 def _place(module, name, value):
-    "Where a value is registered under this name: _parameters, _modules, or None. Raises what the two below do."
-    kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
+    "Where a value is registered under this name: _parameters, _modules, or None. Raises as those below."
+    kind = "_parameters" if isinstance(value, Parameter) else None
+    if isinstance(value, Module): kind = "_modules"
     if "_modules" not in vars(module):                           # super().__init__() has not been called
         if kind: raise AttributeError(f"{_FORGOTTEN.format(type(module).__name__)}, before it sets {name}")
         return None
@@ -93,9 +96,9 @@ def _check_name(module, name):
         f"{type(module).__name__}: {name!r} cannot name a parameter or module: "
         "the class has one of that name, or it has a dot")
 
-# %% ../nbs/07_nn.ipynb #4a76e3ed
+# %% ../nbs/07_nn.ipynb #b2ae8757
 def _paths(module, path="", seen=None):
-    "The module and all within it, with their paths; each once if there is a dictionary, which remembers them."
+    "The module and all within it, by path; each once if there is a dictionary, which remembers them."
     if seen is not None:
         if id(module) in seen: return
         seen[id(module)] = module
@@ -106,12 +109,12 @@ def _paths(module, path="", seen=None):
 
 def _join(path, name): return f"{path}.{name}" if path else name
 
-# %% ../nbs/07_nn.ipynb #1a1f4a5b
+# %% ../nbs/07_nn.ipynb #92fbf67c
 def _linear_t(x, weight, bias): return linear(x, weight.T, bias)
 
 
 def _linear_t_grad(dout, x, weight, bias, needs=(True, True, True)):
-    dweight, _ = _matmul_grad(dout.T, weight, x.T, (needs[1], False))      # (out, n) @ (n, in) -> (out, in)
+    dweight, _ = _matmul_grad(dout.T, weight, x.T, (needs[1], False))   # (out, n) @ (n, in) -> (out, in)
     dx, _, dbias = _linear_grad(dout, x, weight.T, bias, (needs[0], False, needs[2]))
     return dx, dweight, dbias
 
@@ -120,11 +123,11 @@ class LinearTransposed(DifferentiableOperator):
     "x @ weight.T + bias, of (n, in_features), (out_features, in_features) and (out_features,)."
     pair, selective = (_linear_t, _linear_t_grad), True
 
-# %% ../nbs/07_nn.ipynb #454b26e6
+# %% ../nbs/07_nn.ipynb #8797ac1f
 class Linear(Module):
     """x @ weight.T + bias on the last axis: (..., in_features) to (..., out_features).
 
-    First weights and biases are uniform between ±1/√in_features, as PyTorch's. ValueError unless the sizes are
+    First weights and biases are uniform between ±1/√in_features, as PyTorch's. ValueError unless sizes are
     whole numbers, 0 or more, and, in use, unless x has such a last axis; TypeError for another generator.
     """
     def __init__(self, in_features: int, out_features: int,      # sizes of the last axis before and after
@@ -143,7 +146,8 @@ class Linear(Module):
     def forward(self, x): return functional.linear(x, self.weight, self.bias)
 
     def extra_repr(self):
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
 
 # %% ../nbs/07_nn.ipynb #b45f3d3b
 def _check_sizes(*sizes):
@@ -159,9 +163,9 @@ def _generator(name, generator):
         f"{name}: expected a np.random.Generator, got {type(generator).__name__}")
     return generator
 
-# %% ../nbs/07_nn.ipynb #fc2ad90c
+# %% ../nbs/07_nn.ipynb #47bad65f
 class functional:
-    "What the modules do, as functions with the names of torch.nn.functional. They take tensors, and arrays."
+    "What the modules do, as functions named as in torch.nn.functional. They take tensors, and arrays."
     def linear(x, weight, bias=None):
         "x @ weight.T + bias. ValueError where the shapes do not fit."
         x, weight = _tensor(x), _tensor(weight)
@@ -194,7 +198,7 @@ def _once(pairs):
         if id(x) not in seen: yield name, x
         seen[id(x)] = x
 
-# %% ../nbs/07_nn.ipynb #e93a86cd
+# %% ../nbs/07_nn.ipynb #b205e74f
 @_part_of(Module)
 class _Names:
     def named_children(self): return _once(self._modules.items())
@@ -211,16 +215,17 @@ class _Names:
         modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
         return _once((_join(path, name), p) for path, m in modules for name, p in m._parameters.items())
 
-    def parameters(self, recurse: bool = True): return (p for _, p in self.named_parameters(recurse=recurse))
+    def parameters(self, recurse: bool = True):
+        return (p for _, p in self.named_parameters(recurse=recurse))
 
-# %% ../nbs/07_nn.ipynb #9c0ea1f9
+# %% ../nbs/07_nn.ipynb #c00ee07f
 @_part_of(Module)
 class _Whole:
     def zero_grad(self):
         for p in self.parameters(): p.grad = None
 
     def train(self, mode: bool = True):
-        "Say to itself and all within whether it is trained (True) or used (False). ValueError for neither."
+        "Say to itself and all within: trained (True), or used (False). ValueError for neither."
         if not isinstance(mode, bool): raise ValueError(f"train: expected True or False, got {mode!r}")
         self.training = mode
         for child in self.children(): child.train(mode)
@@ -234,7 +239,7 @@ class _Whole:
         f(self)
         return self
 
-# %% ../nbs/07_nn.ipynb #2175b595
+# %% ../nbs/07_nn.ipynb #2c04f562
 @_part_of(Module)
 class _Parameters:
     def requires_grad_(self, requires_grad: bool = True):
@@ -249,15 +254,17 @@ class _Parameters:
 def _cast(module, dtype):
     for p in module.parameters():
         if p.dtype.kind != "f": continue
-        p.data, p.grad = np.asarray(p.data, dtype), None if p.grad is None else np.asarray(p.grad, dtype)
+        with np.errstate(over="ignore"):
+            p.data, p.grad = np.asarray(p.data, dtype), None if p.grad is None else np.asarray(p.grad, dtype)
     return module
 
-# %% ../nbs/07_nn.ipynb #63f68e4d
+# %% ../nbs/07_nn.ipynb #f194cecf
 @_part_of(Module)
 class _Shown:
     def extra_repr(self): return ""
 
-    def __repr__(self): return _tree(self, [(f"({name}): ", child) for name, child in self._modules.items()])
+    def __repr__(self):
+        return _tree(self, [(f"({name}): ", child) for name, child in self._modules.items()])
 
 
 def _tree(module, children):
@@ -267,7 +274,7 @@ def _tree(module, children):
     inner = "".join(lines) if lines == more and len(more) < 2 else "\n  " + "\n  ".join(lines) + "\n"
     return f"{type(module).__name__}({inner})"
 
-# %% ../nbs/07_nn.ipynb #b40430ec
+# %% ../nbs/07_nn.ipynb #f5396aa3
 Incompatible = namedtuple("Incompatible", "missing_keys unexpected_keys")
 
 @_part_of(Module)
@@ -279,12 +286,13 @@ class _State:
     def load_state_dict(self, state_dict, strict: bool = True):
         """Copy arrays or tensors by name into the parameters. Gives the missing and the unexpected names.
 
-        TypeError unless it is a dictionary of real arrays; ValueError, naming all of them, where shapes differ
-        or, unless `strict` is False, names. Then nothing has been changed.
+        TypeError unless it is a dictionary of real arrays; ValueError, naming all of them, where shapes
+        differ or, unless `strict` is False, names. Then nothing has been changed.
         """
         what, own = f"{type(self).__name__}.load_state_dict", _by_path(self)
         given = _arrays(what, state_dict, only=None if strict else own)
-        missing, unexpected = [n for n in own if n not in given], [str(n) for n in state_dict if n not in own]
+        missing = [n for n in own if n not in given]
+        unexpected = [str(n) for n in state_dict if n not in own]
         _check_state(what, own, given, missing if strict else [], unexpected if strict else [])
         _copy_into({own[n]: given[n] for n in own if n in given})
         return Incompatible(missing, unexpected)
@@ -314,16 +322,17 @@ def _copy_into(values):
         if isinstance(p.data, np.ndarray) and p.data.flags.writeable: p.data[...] = x
         else: p.data = x
 
-# %% ../nbs/07_nn.ipynb #9e44a258
+# %% ../nbs/07_nn.ipynb #1166384f
 def _arrays(what, state_dict, only=None):
-    "The entries as NumPy arrays of their own; TypeError, with its name, for what is no array of real numbers."
+    "Copies as NumPy arrays; TypeError, with the name, for what is no array of real numbers."
     if not hasattr(state_dict, "items"): raise TypeError(
-        f"{what}: expected a dictionary of arrays, as state_dict gives, and got {type(state_dict).__name__}")
+        f"{what}: expected a dictionary of arrays, such as state_dict(), got {type(state_dict).__name__}")
     arrays = {}
     for name, x in state_dict.items():
         if only is not None and name not in only: continue
         try: arrays[name] = np.array(_numpy(x))
-        except (TypeError, ValueError, RuntimeError) as why: raise TypeError(f"{what}: {name}: {why}") from None
+        except (TypeError, ValueError, RuntimeError) as why:
+            raise TypeError(f"{what}: {name}: {why}") from None
         dtype = arrays[name].dtype
         if dtype.kind not in "fiub" or isinstance(x, np.ma.MaskedArray): raise TypeError(
             f"{what}: {name} is {type(x).__name__} of dtype {dtype}; expected an array of real numbers")
@@ -337,7 +346,7 @@ def _numpy(x):
     x = x.detach().cpu()                                # a tensor of PyTorch's
     return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
 
-# %% ../nbs/07_nn.ipynb #1e10fa35
+# %% ../nbs/07_nn.ipynb #d25fff98
 class ReLU(Module):
     "The larger of x and 0, number by number. Raises ValueError for `inplace=True`."
     def __init__(self, inplace: bool = False):
@@ -358,12 +367,12 @@ class Sigmoid(Module):
 
 
 def _not_inplace(name, inplace):
-    if inplace: raise ValueError(f"{name}: inplace=True is not possible here: the way back needs the input")
+    if inplace: raise ValueError(f"{name}: inplace=True is not possible: the way back needs the input")
     return False
 
-# %% ../nbs/07_nn.ipynb #39344f40
+# %% ../nbs/07_nn.ipynb #db628573
 class Flatten(Module):
-    "The axes `start_dim` to `end_dim` made one: (n, 28, 28) to (n, 784). ValueError where x has no such axes."
+    "The axes `start_dim` to `end_dim` made one: (n, 28, 28) to (n, 784). ValueError if x has no such axes."
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -407,10 +416,10 @@ class Dropout(Module):
 
     def extra_repr(self): return f"p={self.p}, inplace={self.inplace}"
 
-# %% ../nbs/07_nn.ipynb #7fdff16c
+# %% ../nbs/07_nn.ipynb #7f9437d6
 def _module(name, module):
     if not isinstance(module, Module): raise TypeError(
-        f"{name}: expected modules, and got {module!r}; for relu(x) there is the module ReLU()")
+        f"{name}: expected modules, got a {type(module).__name__}; for relu(x) there is the module ReLU()")
     return module
 
 
@@ -425,7 +434,7 @@ class _Container(Module):
     def __setitem__(self, i, module): setattr(self, self._name(i), _module(type(self).__name__, module))
 
     def _name(self, i):
-        "The name of the module at place i; a negative one counts from the end. IndexError where there is none."
+        "The name of the module at place i; below 0 it counts from the end. IndexError outside."
         if not -len(self) <= i < len(self): raise IndexError(
             f"{type(self).__name__}: {len(self)} modules, and none at {i}")
         return list(self._modules)[i]
@@ -441,11 +450,11 @@ class _Growing:
         for module in modules: self.append(module)
         return self
 
-# %% ../nbs/07_nn.ipynb #1b623108
+# %% ../nbs/07_nn.ipynb #2b0df58d
 class Sequential(_Container):
     """Modules one after the other, given one by one, or in a dictionary by name.
 
-    Raises TypeError for what is no module, and IndexError where there is none.
+    TypeError for what is no module, IndexError outside.
     """
     def __init__(self, *modules):
         if not (len(modules) == 1 and isinstance(modules[0], dict)): return super().__init__(modules)
@@ -460,9 +469,9 @@ class Sequential(_Container):
         if isinstance(i, slice): return type(self)(dict(list(self._modules.items())[i]))
         return self._modules[self._name(i)]
 
-# %% ../nbs/07_nn.ipynb #3b52271d
+# %% ../nbs/07_nn.ipynb #ce6cf953
 class ModuleList(_Container):
-    "A list of modules that registers them. TypeError for what is no module, IndexError where there is none."
+    "A list of modules that registers them. TypeError for what is no module, IndexError outside."
     def __getitem__(self, i):
         return type(self)(list(self)[i]) if isinstance(i, slice) else self._modules[self._name(i)]
 
@@ -475,7 +484,7 @@ class ModuleList(_Container):
         name = lambda a, b: f"({a}): " if a == b else f"({a}-{b}): {b - a + 1} x "
         return _tree(self, [(name(a, b), m) for a, b, m in runs])
 
-# %% ../nbs/07_nn.ipynb #adaf5924
+# %% ../nbs/07_nn.ipynb #f2ec6473
 @_part_of(functional)
 class _Losses:
     def mse_loss(pred, target, *, reduction="mean"):
@@ -487,7 +496,7 @@ class _Losses:
         return _reduced("mse_loss", reduction, autograd.Square()(autograd.Subtraction()(pred, target)))
 
     def cross_entropy(logits, target, *, reduction="mean"):
-        "Mean (or sum, or all) of -log softmax of (n, c) at the classes, (n,). Raises `check_classes`'s errors."
+        "Mean (or sum, or all) of -log softmax of (n, c) at the classes, (n,). Raises as `check_classes`."
         if reduction == "mean": return autograd.CrossEntropy()(logits, target)
         classes = check_classes("cross_entropy", _array(logits), _array(target))
         picked = functional.log_softmax(logits, 1)[np.arange(len(classes)), classes]
@@ -499,7 +508,7 @@ def _reduced(name, reduction, losses):
         f"{name}: reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
     return losses.sum() if reduction == "sum" else losses
 
-# %% ../nbs/07_nn.ipynb #fa9c3f1f
+# %% ../nbs/07_nn.ipynb #bdb1de3a
 class _Loss(Module):
     "What both losses share: their `reduction`, 'mean', 'sum' or 'none'."
     def __init__(self, *, reduction: str = "mean"):
@@ -511,8 +520,9 @@ class MSELoss(_Loss):
     def forward(self, pred, target): return functional.mse_loss(pred, target, reduction=self.reduction)
 
 class CrossEntropyLoss(_Loss):
-    """Mean (or sum, or all) of the cross-entropy of logits, (n, c), and classes, (n,); no softmax before it.
+    """Mean (or sum, or all) of the cross-entropy of logits, (n, c), and classes, (n,). No softmax before.
 
     ValueError for other shapes or classes, TypeError for classes that are no integers.
     """
-    def forward(self, logits, target): return functional.cross_entropy(logits, target, reduction=self.reduction)
+    def forward(self, logits, target):
+        return functional.cross_entropy(logits, target, reduction=self.reduction)

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['SGD', 'Dataset', 'DataLoader', 'accuracy', 'evaluate', 'History', 'fit', 'save', 'load']
 
-# %% ../nbs/08_training.ipynb #c6281fe4
-import math, os, shutil, sys, time, zipfile
+# %% ../nbs/08_training.ipynb #ffdc418d
+import io, math, os, shutil, sys, time, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -16,18 +16,18 @@ from . import draw
 from .autograd import Tensor, _part_of, no_grad
 from .nn import Module, _arrays, _generator, _numpy, functional
 
-# %% ../nbs/08_training.ipynb #a3e7a7e5
+# %% ../nbs/08_training.ipynb #cfb8a19a
 def _learnable(params):
     "A list of tensors, each once; else an error that says what is wrong."
     if isinstance(params, (Module, Tensor)) or not hasattr(params, "__iter__"): raise TypeError(
         f"SGD: expected parameters, got a {type(params).__name__}; write model.parameters()")
     params = list(params)
-    if not params: raise ValueError("SGD: no parameters. Are the layers in a plain list? Use nn.ModuleList")
+    if not params: raise ValueError("SGD: no parameters. Are the layers in a plain list? Use ModuleList")
     for p in params:
         if not isinstance(p, Tensor): raise TypeError(
             f"SGD: expected tensors of this library, got {type(p).__module__}.{type(p).__name__}")
-        if p.operator is not None: raise ValueError(f"SGD: a tensor of {p.shape} is a result, and no parameter")
-    if len({id(p) for p in params}) < len(params): raise ValueError("SGD: the same parameter is given twice")
+        if p.operator is not None: raise ValueError(f"SGD: a tensor of {p.shape} is a result, no parameter")
+    if len({id(p) for p in params}) < len(params): raise ValueError("SGD: a parameter is given twice")
     return params
 
 
@@ -37,12 +37,12 @@ def _rate(name, value):
     if not value >= 0: raise ValueError(f"SGD: {name} is {value}; expected 0 or more")
     return float(value)
 
-# %% ../nbs/08_training.ipynb #b5104e77
+# %% ../nbs/08_training.ipynb #aa4f08c5
 class SGD:
     """Stochastic gradient descent: g = grad + weight_decay · p, v = momentum · v + g, p = p - lr · v.
 
     The formulas of torch.optim.SGD. TypeError unless it is given tensors of this library, and numbers;
-    ValueError for an empty list, the same tensor twice, a result in place of a parameter, or a number below 0.
+    ValueError for an empty list, a tensor given twice, a result in place of a parameter, a number below 0.
     """
     def __init__(self, params,             # the tensors to learn, such as model.parameters()
                  lr: float = 1e-3,         # learning rate: how far a step goes
@@ -53,7 +53,7 @@ class SGD:
         self.weight_decay = _rate("weight_decay", weight_decay)
         self.velocities = [None] * len(self.params)
 
-# %% ../nbs/08_training.ipynb #b8d6d7aa
+# %% ../nbs/08_training.ipynb #5f4410ae
 @_part_of(SGD)
 class _Steps:
     def step(self):
@@ -62,17 +62,18 @@ class _Steps:
             if p.grad is None: continue
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
-                v = self.velocities[i]                               # the first is the gradient, copied
-                self.velocities[i] = g = g.copy() if v is None else self.momentum * v + g
+                v = self.velocities[i]
+                g = g.copy() if v is None else self.momentum * v + g     # a copy: g may be p.grad itself
+                self.velocities[i] = g
             p.data -= self.lr * g
 
     def zero_grad(self):
         "Forget all gradients."
         for p in self.params: p.grad = None
 
-# %% ../nbs/08_training.ipynb #807fcb2a
+# %% ../nbs/08_training.ipynb #fd8b94e9
 class Dataset:
-    "Inputs and targets, row by row. ValueError unless there are as many of both, TypeError for masked arrays."
+    "Inputs and targets, row by row. ValueError unless as many of both, TypeError for masked arrays."
     def __init__(self, x, y):                 # (n, ...) and (n, ...)
         if any(isinstance(v, np.ma.MaskedArray) for v in (x, y)): raise TypeError(
             "Dataset: a masked array; say first what stands in the places that are masked")
@@ -83,12 +84,12 @@ class Dataset:
     def __len__(self): return len(self.x)
     def __getitem__(self, rows): return self.x[rows], self.y[rows]
 
-# %% ../nbs/08_training.ipynb #c0d94569
+# %% ../nbs/08_training.ipynb #452fade9
 class DataLoader:
     """A dataset in batches (x, y), anew each time one loops over it; the last batch may be short.
 
-    Rows are copied. ValueError for a batch size below 1, TypeError for another generator. Names are those of
-    torch.utils.data.DataLoader, which asks its dataset for one row at a time, and has many more options.
+    Rows are copied. ValueError for a batch size below 1, TypeError for another generator or shuffle. The names
+    are torch.utils.data.DataLoader's; that asks mostly for one row at a time, and has more options.
     """
     def __init__(self, dataset,               # with a length, and rows by an array of numbers, as Dataset
                  batch_size: int = 1,         # rows in a batch
@@ -99,7 +100,7 @@ class DataLoader:
         if not whole or batch_size < 1: raise ValueError(
             f"DataLoader: batch_size is {batch_size!r}; expected a whole number, at least 1")
         if not isinstance(shuffle, bool): raise TypeError(
-            f"DataLoader: shuffle is {shuffle!r}; expected True or False")
+            f"DataLoader: shuffle is a {type(shuffle).__name__}; expected True or False")
         self.dataset, self.batch_size = dataset, int(batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
         self.generator = _generator("DataLoader", generator)
@@ -116,7 +117,7 @@ class _Batches:
         order = self.generator.permutation(n) if self.shuffle else np.arange(n)
         for i in range(len(self)): yield self.dataset[order[i * self.batch_size:(i + 1) * self.batch_size]]
 
-# %% ../nbs/08_training.ipynb #55ca69a4
+# %% ../nbs/08_training.ipynb #85c85e6b
 def accuracy(logits,      # (n, c), arrays or tensors of either library
              targ,        # (n,) integers
             ) -> float:   # 0 to 1; NaN for no rows
@@ -128,9 +129,19 @@ def accuracy(logits,      # (n, c), arrays or tensors of either library
     if targ.dtype.kind not in "iu": raise TypeError(
         f"accuracy: targ is {targ.dtype}; expected classes, integers")
     if logits.ndim != 2 or targ.shape != logits.shape[:1] or not logits.shape[1]: raise ValueError(
-        f"accuracy: logits is {logits.shape} and targ is {targ.shape}: expected (n, c) and (n,), c at least 1")
+        f"accuracy: logits is {logits.shape} and targ is {targ.shape}: expected (n, c) and (n,), c above 0")
     right = (logits.argmax(1) == targ) & ~np.isnan(logits).any(1)
     return float(right.mean()) if len(targ) else math.nan
+
+# %% ../nbs/08_training.ipynb #e10e8285
+@contextmanager
+def _in_use(model):
+    "Within it, the model is used; afterwards every module has the mode that it had."
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try: yield
+    finally:
+        for m, mode in modes: m.training = mode
 
 # %% ../nbs/08_training.ipynb #78ec8c05
 @dataclass
@@ -151,33 +162,24 @@ def _library(name, model):
     tensor = lambda x: torch.as_tensor(x, device=device)
     return _Library(tensor, torch.no_grad, torch.nn.functional.cross_entropy)
 
-# %% ../nbs/08_training.ipynb #4ccf9bf2
+# %% ../nbs/08_training.ipynb #37da9e11
 def evaluate(model,                # ours, or PyTorch's
              batches,              # pairs (x, y) of arrays, such as a DataLoader
              loss_func=None,       # of (logits, targets) -> one number, a mean; None: cross-entropy
-            ) -> tuple[float, float]:   # mean loss over all rows, and accuracy; NaN for no rows, or no classes
+            ) -> tuple[float, float]:   # mean loss of all rows, and accuracy; NaN without rows, or classes
     "Loss and accuracy of a model in use. Modes are afterwards as before. TypeError for what is no model."
     lib, loss, right, n = _library("evaluate", model), 0.0, 0.0, 0
     with _in_use(model), lib.no_grad():
         for x, y in batches:
             if not len(y): continue
-            out, classes = model(lib.tensor(x)), _numpy(y).dtype.kind in "iu"
+            out = model(lib.tensor(x))
             loss += float((loss_func or lib.cross_entropy)(out, lib.tensor(y))) * len(y)
+            classes = out.ndim == 2 and np.ndim(y) == 1 and _numpy(y).dtype.kind in "iu"     # whole numbers
             right += accuracy(out, y) * len(y) if classes else math.nan
             n += len(y)
     return (loss / n, right / n) if n else (math.nan, math.nan)
 
-
-@contextmanager
-def _in_use(model):
-    "Within it, the model is used; afterwards every module has the mode that it had."
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try: yield
-    finally:
-        for m, mode in modes: m.training = mode
-
-# %% ../nbs/08_training.ipynb #4a040591
+# %% ../nbs/08_training.ipynb #e225d685
 @dataclass
 class History:
     "What happened in a run: the loss of each step; and (step, loss, accuracy) each time it was validated."
@@ -187,14 +189,14 @@ class History:
     def __repr__(self):
         if not self.losses: return "History: no steps"
         last = self.losses[-max(len(self.losses) // 20, 1):]
-        first, last = self.losses[0], sum(last) / len(last)
-        told = f"History: {len(self.losses)} steps, loss {first:.3f}, in the end {last:.3f}"
+        told = f"History: {len(self.losses)} steps, loss {self.losses[0]:.3f}, "
+        told += f"in the end {sum(last) / len(last):.3f}"           # mean of the last twentieth
         if not self.checks: return told
         return f"{told}; validation: loss {self.checks[-1][1]:.3f}, accuracy {self.checks[-1][2]:.2%}"
 
-# %% ../nbs/08_training.ipynb #aaae3517
+# %% ../nbs/08_training.ipynb #066bc349
 def fit(model, optimizer,    # ours, or PyTorch's; the optimiser has zero_grad and step
-        train,               # batches (x, y) of arrays to learn from, again and again; such as a DataLoader
+        train,               # batches (x, y) of arrays to learn from, each epoch anew: a DataLoader
         valid=None,          # batches to measure with after each epoch
         epochs: int = 1,     # how often to go through `train`
         loss_func=None,      # of (logits, targets) -> one number, a mean; None: cross-entropy
@@ -203,44 +205,46 @@ def fit(model, optimizer,    # ours, or PyTorch's; the optimiser has zero_grad a
         show: bool = True) -> History:   # a bar, and in a notebook a curve
     """Train a model: for each batch forget the gradients, find them anew, step.
 
-    FloatingPointError, with the likely cause, for a loss or a parameter that is not finite: before the step, or
-    before the file is written. TypeError, ValueError or OSError for what cannot work, before it begins.
+    FloatingPointError, with the likely cause, for a loss or a parameter that is not finite: before the step,
+    or before the file is written. TypeError, ValueError or OSError for what cannot work, before it begins.
     """
-    lib = _ready(model, optimizer, train, valid, epochs, path)
     history = History() if history is None else history
+    lib = _ready(model, optimizer, train, valid, epochs, path, history)
     with _Watch(history, epochs * len(train), show) as watch, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, epochs + 1):
             for loss in _epoch(model, optimizer, train, lib, loss_func or lib.cross_entropy, epoch):
                 history.losses.append(loss)
                 watch.step()
-            if path is not None: _save_finite(model.state_dict(), path, epoch, optimizer)
+            if path is not None: _save_finite(model, path, epoch, optimizer)
             if valid is None: continue
             history.checks.append((len(history.losses), *evaluate(model, valid, loss_func)))
     return history
 
-# %% ../nbs/08_training.ipynb #f2f26390
-def _ready(model, optimizer, train, valid, epochs, path):
+# %% ../nbs/08_training.ipynb #26b82bb4
+def _ready(model, optimizer, train, valid, epochs, path, history):
     "What `fit` needs of the model's library; or an error that says what is wrong."
+    if not isinstance(history, History): raise TypeError(
+        f"fit: expected a History to go on with, got {type(history).__name__}")
     if not hasattr(optimizer, "step"): raise TypeError(
         f"fit: expected an optimiser with zero_grad and step, got {type(optimizer).__name__}")
-    if epochs != int(epochs) or epochs < 0: raise ValueError(f"fit: epochs is {epochs}; expected 0, 1, 2 ...")
+    whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
+    if not whole or epochs < 0: raise ValueError(f"fit: epochs is {epochs!r}; expected 0, 1, ...")
     for name, batches in {"train": train, "valid": valid}.items():
         if batches is None and name == "valid": continue
         if not hasattr(batches, "__len__"): raise TypeError(
-            f"fit: {name} is a {type(batches).__name__}; expected batches with a length, such as a DataLoader")
+            f"fit: {name} is a {type(batches).__name__}; expected batches with a length, as a DataLoader")
         if not len(batches): raise ValueError(f"fit: {name} has no batches")
-    if path is not None and not Path(path).parent.is_dir(): raise FileNotFoundError(
-        f"fit: there is no folder {Path(path).parent}")
+    if path is not None: _place_for("fit", path)
     return _library("fit", model)
 
 
-def _save_finite(state, path, epoch, optimizer):
-    for name, x in state.items():
-        if not np.isfinite(_numpy(x)).all(): raise FloatingPointError(
+def _save_finite(model, path, epoch, optimizer):
+    for name, p in model.named_parameters():
+        if not np.isfinite(_numpy(p)).all(): raise FloatingPointError(
             f"fit: after epoch {epoch}, {name} is not finite; {path} is not written. {_why(optimizer)}")
-    save(state, path)
+    save(model.state_dict(), path)
 
-# %% ../nbs/08_training.ipynb #aae72cac
+# %% ../nbs/08_training.ipynb #ee1bdc87
 def _epoch(model, optimizer, train, lib, loss_func, epoch):
     "One step for each batch; yields its loss, for `fit` to note."
     model.train()
@@ -258,7 +262,7 @@ def _why(optimizer, *batch):
     "What usually causes numbers that are not finite."
     for name, v in zip("xy", batch):
         if not len(v): return "The batch is empty"
-        if not np.isfinite(_numpy(v)).all(): return f"The {name} of this batch has numbers that are not finite"
+        if not np.isfinite(_numpy(v)).all(): return f"The {name} of this batch has NaN or infinite numbers"
     lr = getattr(optimizer, "lr", None)                                        # ours, or PyTorch's
     if hasattr(optimizer, "param_groups"): lr = optimizer.param_groups[0]["lr"]
     return (f"Usually the learning rate is too large (it is {lr}); "
@@ -304,18 +308,18 @@ def _in_notebook():
     "Is there somebody to show a figure to?"
     return hasattr(getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)(), "kernel")
 
-# %% ../nbs/08_training.ipynb #a74e5c68
+# %% ../nbs/08_training.ipynb #278445ea
 def save(state_dict,         # name -> array or tensor, as state_dict gives, ours or PyTorch's
          path):              # where to; by custom it ends in .npz
     """Write a state to one .npz file without pickle. A reader sees the old file or the new, never a part.
 
     TypeError unless it is a dictionary of real arrays by name; OSError where it cannot be written.
     """
-    arrays, path = _arrays("save", state_dict), Path(os.path.realpath(path))
+    arrays, path = _arrays("save", state_dict), _place_for("save", path)
     for name in arrays:
-        if not isinstance(name, str) or "\0" in name: raise TypeError(f"save: {name!r} is no name for an array")
-    if path.exists() and not path.is_file(): raise OSError(f"save: {path} is no ordinary file")
-    part = path.with_name(f"{path.name}.{os.urandom(8).hex()}.part")
+        if not isinstance(name, str) or "\0" in name: raise TypeError(
+            f"save: {name!r} cannot name an array")
+    part = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
         with part.open("xb") as file: _write(file, arrays)
         if path.exists(): shutil.copymode(path, part)
@@ -323,6 +327,14 @@ def save(state_dict,         # name -> array or tensor, as state_dict gives, our
     finally: part.unlink(missing_ok=True)      # also after Ctrl-C
 
 
+def _place_for(name, path):
+    "The file that a path means, links followed; OSError where none can be."
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir(): raise FileNotFoundError(f"{name}: there is no folder {path.parent}")
+    if path.exists() and not path.is_file(): raise OSError(f"{name}: {path} is no ordinary file")
+    return path
+
+# %% ../nbs/08_training.ipynb #e89ae7a2
 def _write(file, arrays):
     with zipfile.ZipFile(file, "w") as z:
         for name, x in arrays.items():
@@ -330,25 +342,24 @@ def _write(file, arrays):
     file.flush()
     os.fsync(file.fileno())
 
-# %% ../nbs/08_training.ipynb #a2db0129
+# %% ../nbs/08_training.ipynb #52017a72
 def load(path) -> dict:      # name -> array
     "The state that `save` wrote. ValueError for a damaged or foreign file, OSError for an unreadable one."
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as z:
-                if (bad := z.testzip()) is not None: raise ValueError(f"{bad} does not have its checksum")
-                return _arrays("load", {_array_name(n): _read_array(z, n) for n in _contents(z)})
-        except MemoryError: raise
-        except Exception as why: raise ValueError(
-            f"load: {path} is damaged, or no file that save wrote: {why}") from None
+    with open(path, "rb") as file: data = file.read()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as z:
+            if (bad := z.testzip()) is not None: raise ValueError(f"{bad} does not have its checksum")
+            return _arrays("load", {_array_name(n): _read_array(z, n) for n in _contents(z, data[-22:])})
+    except MemoryError: raise
+    except Exception as why: raise ValueError(
+        f"load: {path} is damaged, or no file that save wrote: {why}") from None
 
 
-def _contents(z):
+def _contents(z, end):
     "The names of all entries; ValueError where there are not as many as the end of the file says."
-    names = z.namelist()
-    z.fp.seek(-22, os.SEEK_END)
-    end = z.fp.read()                          # a mark of 4 bytes, ..., at byte 10 the number of entries
-    if end[:4] != b"PK\5\6" or not len(set(names)) == len(names) == int.from_bytes(end[10:12], "little"):
+    names, marked = z.namelist(), end[:4] == b"PK\5\6"
+    count = int.from_bytes(end[10:12], "little")         # 65,535 stands for that many, or more
+    if not marked or len(set(names)) < len(names) or min(len(names), 65_535) != count:
         raise ValueError("its list of contents is damaged")
     return names
 
