@@ -6,14 +6,13 @@ import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[name] = "1"                          # before any library is imported
 
-import subprocess, sys
 from time import perf_counter
 
 import numpy as np
 
 from foundations.autograd import CrossEntropy, Linear, MeanSquaredError, ReLU, Tensor
 from foundations.timing import race, speedups
-from report import finish, report
+from report import finish, importing, report
 
 
 def times(ratio): return f"{ratio:.2f}x"      # the targets are close to 1
@@ -118,13 +117,6 @@ def walk(diamonds, n):
     seconds = perf_counter() - before
     assert x.grad == 1
     return seconds / n
-
-
-def importing(module):
-    "Seconds to import it, in a fresh interpreter, above those for NumPy; the least of nine, in turns."
-    code = "import time, numpy; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    return min(float(subprocess.run([sys.executable, "-c", code.format(module)], capture_output=True, check=True).stdout)
-               for _ in range(9))
 
 
 if __name__ == "__main__":

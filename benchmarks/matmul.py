@@ -7,7 +7,6 @@ Prints one table for each promise, with its target, and fails when a target is m
 import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[name] = "1"                          # before any library is imported
-import subprocess, sys, time
 from statistics import median
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from foundations.matmul import (compiled, loops_ijk, loops_ikj, matmul, matmul_broadcast, matmul_compiled, matmul_einsum, matmul_lists,
                                 matmul_loops, matmul_rowcol)
 from foundations.timing import race, speedups
-from report import finish, report
+from report import finish, importing, report
 
 def ladder(rounds=7):
     "The rungs at (32, 784) @ (784, 100), against the triple loop on arrays."
@@ -53,21 +52,10 @@ def loop_order(rounds=3):
         report("ijk itself", 2 * n**3 / median(times["ijk"]) / 1e9, show=lambda x: f"{x:.2f} GFLOP/s")
 
 
-def imports(rounds=25):
-    "What importing the chapter costs above importing NumPy, in fresh processes, in turns."
-    def once(code):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
-    for code in (codes := ("import numpy", "import foundations.matmul")): once(code)
-    extra = median(once(codes[1]) - once(codes[0]) for _ in range(rounds))
-    print("importing, above `import numpy`")
-    report("import foundations.matmul", extra, 0.050, extra <= 0.050, lambda x: f"{1000 * x:.0f} ms")
-
-
 if __name__ == "__main__":
     ladder()
     kernel()
     loop_order()
-    imports()
+    ms = importing("foundations.matmul") * 1e3
+    report("import of foundations.matmul, above NumPy's", ms, 50, ms <= 50, lambda v: f"{v:.0f} ms")
     finish()

@@ -1,5 +1,5 @@
 """What the benchmarks print: a line for each ratio, with its target; and the end of the run."""
-import sys
+import subprocess, sys
 
 from foundations.timing import factor
 
@@ -11,6 +11,13 @@ def report(what, value, target=None, good=None, show=factor):
     good = target is None or (value >= target if good is None else good)
     print(f"  {what:44} {show(value):>10}" + ("" if target is None else f"   target {show(target):>8}   {'met' if good else 'MISSED'}"))
     if not good: missed.append(what)
+
+
+def importing(module):
+    "Seconds to import it, in a fresh interpreter that has NumPy already; the least of nine."
+    code = "import time, numpy; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    return min(float(subprocess.run([sys.executable, "-c", code.format(module)], capture_output=True, check=True).stdout)
+               for _ in range(9))
 
 
 def finish():
