@@ -13,6 +13,9 @@ def report(what, value, target=None, good=None, show=factor):
     if not good: missed.append(what)
 
 
+def times(ratio): return f"{ratio:.2f}x"      # for targets that are close to 1
+
+
 def importing(module):
     "Seconds to import it, in a fresh interpreter that has NumPy already; the least of nine."
     code = "import time, numpy; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"

@@ -15,12 +15,9 @@ from foundations import nn
 from foundations.data import mnist, normalize
 from foundations.timing import race, speedups
 from foundations.training import SGD, DataLoader, Dataset, fit
-from report import finish, report
+from report import finish, report, times
 
 torch.set_num_threads(1)
-
-
-def times(ratio): return f"{ratio:.2f}x"      # the targets are close to 1
 
 
 def model_of(nn): return nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
@@ -59,7 +56,7 @@ def fits(x, y, size, rounds=9):
 
 
 def reads(size, width, epochs, least, within=None):
-    "The share of validation digits that are read after `epochs`, as chapter 8 trains; and the seconds it took."
+    "The share of validation digits that are read after `epochs`, trained much as in chapter 8; and the seconds it took."
     x, y, xv, yv = mnist(size)
     rng, mean, std, before = np.random.default_rng(0), x.mean(), x.std(), perf_counter()
     model = nn.Sequential(nn.Linear(784, width, generator=rng), nn.ReLU(), nn.Linear(width, 10, generator=rng))

@@ -373,6 +373,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'foundations.nn._reduced': ('nn.html#_reduced', 'foundations/nn.py'),
                                 'foundations.nn._tensor': ('nn.html#_tensor', 'foundations/nn.py'),
                                 'foundations.nn._tree': ('nn.html#_tree', 'foundations/nn.py'),
+                                'foundations.nn._whole': ('nn.html#_whole', 'foundations/nn.py'),
                                 'foundations.nn.functional': ('nn.html#functional', 'foundations/nn.py'),
                                 'foundations.nn.functional.linear': ('nn.html#functional.linear', 'foundations/nn.py'),
                                 'foundations.nn.functional.log_softmax': ('nn.html#functional.log_softmax', 'foundations/nn.py'),

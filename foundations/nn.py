@@ -149,11 +149,13 @@ class Linear(Module):
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{sizes}, bias={self.bias is not None}"
 
-# %% ../nbs/07_nn.ipynb #b45f3d3b
+# %% ../nbs/07_nn.ipynb #c03c336e
 def _check_sizes(*sizes):
-    for n in sizes:
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0: raise ValueError(
-            f"Linear: in_features and out_features are {sizes}; expected two whole numbers, 0 or more")
+    if not all(_whole(n) and n >= 0 for n in sizes): raise ValueError(
+        f"Linear: in_features and out_features are {sizes}; expected two whole numbers, 0 or more")
+
+
+def _whole(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
 def _generator(name, generator):
@@ -387,11 +389,11 @@ class Flatten(Module):
 
     def extra_repr(self): return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
-# %% ../nbs/07_nn.ipynb #607561d6
+# %% ../nbs/07_nn.ipynb #33acc562
 @_part_of(functional)
 class _Dropout:
     def dropout(x, p=0.5, training=True, generator=None):
-        "Each number 0 with probability p, or divided by 1 - p; unchanged unless training. ValueError."
+        "Each number 0 with probability p, else divided by 1 - p; only in training. ValueError for another p."
         _check_probability(p)
         x = _tensor(x)
         if not training or p == 0: return x

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['SGD', 'Dataset', 'DataLoader', 'accuracy', 'evaluate', 'History', 'fit', 'save', 'load']
 
-# %% ../nbs/08_training.ipynb #ffdc418d
+# %% ../nbs/08_training.ipynb #32a326b7
 import io, math, os, shutil, sys, time, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ import numpy as np
 
 from . import draw
 from .autograd import Tensor, _part_of, no_grad
-from .nn import Module, _arrays, _generator, _numpy, functional
+from .nn import Module, _arrays, _generator, _numpy, _whole, functional
 
 # %% ../nbs/08_training.ipynb #cfb8a19a
 def _learnable(params):
@@ -84,7 +84,7 @@ class Dataset:
     def __len__(self): return len(self.x)
     def __getitem__(self, rows): return self.x[rows], self.y[rows]
 
-# %% ../nbs/08_training.ipynb #452fade9
+# %% ../nbs/08_training.ipynb #eb3242db
 class DataLoader:
     """A dataset in batches (x, y), anew each time one loops over it; the last batch may be short.
 
@@ -96,8 +96,7 @@ class DataLoader:
                  shuffle: bool = False,       # a new order each time
                  *, drop_last: bool = False,  # leave out a short last batch
                  generator: np.random.Generator | None = None):   # for the order; None: a new one
-        whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-        if not whole or batch_size < 1: raise ValueError(
+        if not _whole(batch_size) or batch_size < 1: raise ValueError(
             f"DataLoader: batch_size is {batch_size!r}; expected a whole number, at least 1")
         if not isinstance(shuffle, bool): raise TypeError(
             f"DataLoader: shuffle is a {type(shuffle).__name__}; expected True or False")
@@ -220,15 +219,14 @@ def fit(model, optimizer,    # ours, or PyTorch's; the optimiser has zero_grad a
             history.checks.append((len(history.losses), *evaluate(model, valid, loss_func)))
     return history
 
-# %% ../nbs/08_training.ipynb #26b82bb4
+# %% ../nbs/08_training.ipynb #1585d434
 def _ready(model, optimizer, train, valid, epochs, path, history):
     "What `fit` needs of the model's library; or an error that says what is wrong."
     if not isinstance(history, History): raise TypeError(
         f"fit: expected a History to go on with, got {type(history).__name__}")
     if not hasattr(optimizer, "step"): raise TypeError(
         f"fit: expected an optimiser with zero_grad and step, got {type(optimizer).__name__}")
-    whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
-    if not whole or epochs < 0: raise ValueError(f"fit: epochs is {epochs!r}; expected 0, 1, ...")
+    if not _whole(epochs) or epochs < 0: raise ValueError(f"fit: epochs is {epochs!r}; expected 0, 1, ...")
     for name, batches in {"train": train, "valid": valid}.items():
         if batches is None and name == "valid": continue
         if not hasattr(batches, "__len__"): raise TypeError(
