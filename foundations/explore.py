@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import draw
+from .autograd import answers
 from .broadcasting import broadcast_shapes
 from .matmul import matmul_lists
 
@@ -208,8 +209,7 @@ def graph_stepper(result,            # a tensor of one number that needs a gradi
     ready, walk.gradients[result] = [result], np.ones_like(result.data)
     for t in ready:
         if not t.args: continue
-        answers = walk.back(t)
-        frames.append(_graph_frame(walk, _tells(t, answers, walk), [t]))
+        frames.append(_graph_frame(walk, _tells(t, walk.back(t), walk), [t]))
         ready += [a for a in dict.fromkeys(t.args) if a.requires_grad and not walk.waiting[a]]
     return Stepper(frames, "Forward, then back")
 
@@ -227,13 +227,12 @@ class _Walk:
 
     def back(self, t):
         "The answers of `t` to its gradient, added to those that its arguments have."
-        more = {"needs": t.needs} if t.operator.selective else {}
-        answers = t.operator.backward(self.gradients[t], *t.kept, **more)
-        for a, g, needed in zip(t.args, answers, t.needs):
-            if not needed: continue
+        told = answers(t, self.gradients[t])
+        for a, g in zip(t.args, told):
+            if g is None: continue
             self.gradients[a] = g if self.gradients[a] is None else self.gradients[a] + g
             self.waiting[a] -= 1
-        return answers
+        return told
 
 # %% ../nbs/tools/explore.ipynb #33ab558e
 def _list(words):
@@ -256,7 +255,7 @@ def _gives(t, called):
 def _tells(t, answers, walk):
     "What a result is told and answers, and which arguments that were used more than once wait or are complete."
     others, same = list(dict.fromkeys(t.args)), len(set(t.args)) == 1
-    parts = [_told(g, "a gradient") if needed else "nothing" for g, needed in zip(answers, t.needs)]
+    parts = [_told(g, "a gradient") if g is not None else "nothing" for g in answers]
     if not same: parts = [f"{part} for {walk.called[a]}" for part, a in zip(parts, t.args)]
     told = _told(walk.gradients[t], "a gradient")
     text = f"Back: {type(t.operator).__name__} is told {told}, and answers {_list(parts)}."

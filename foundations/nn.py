@@ -11,9 +11,20 @@ from collections import namedtuple
 import numpy as np
 
 from . import autograd
-from .autograd import DifferentiableOperator, Tensor, _array, _part_of
-from .backward import _linear_grad, _matmul_grad
-from .forward import check_classes, linear
+from .autograd import DifferentiableOperator, Tensor, array as _array
+from .forward import linear
+from .shapes import classes, shapes
+
+
+def _part_of(cls):
+    def add(piece):
+        for name, value in vars(piece).items():
+            if name in vars(_Empty): continue
+            setattr(cls, name, value)
+    return add
+
+class _Empty: pass
+
 
 # %% ../nbs/07_nn.ipynb #aa8ff800
 class Parameter(Tensor):
@@ -110,18 +121,19 @@ def _paths(module, path="", seen=None):
 def _join(path, name): return f"{path}.{name}" if path else name
 
 # %% ../nbs/07_nn.ipynb #92fbf67c
-def _linear_t(x, weight, bias): return linear(x, weight.T, bias)
+@shapes("n n_in, n_out n_in, n_out -> n n_out")
+def linear_t(x, weight, bias): return x @ weight.T + bias
 
-
-def _linear_t_grad(dout, x, weight, bias, needs=(True, True, True)):
-    dweight, _ = _matmul_grad(dout.T, weight, x.T, (needs[1], False))   # (out, n) @ (n, in) -> (out, in)
-    dx, _, dbias = _linear_grad(dout, x, weight.T, bias, (needs[0], False, needs[2]))
-    return dx, dweight, dbias
-
+@shapes("n n_out, n n_in, n_out n_in, n_out -> n n_in, n_out n_in, n_out")
+def linear_t_grad(dout, x, weight, bias, needs_input_grad=(True, True, True)):
+    "Gradients of `linear_t`: dout @ weight, doutᵀ @ x, and dout summed over the rows."
+    return (dout @ weight if needs_input_grad[0] else None,      # (n, out) @ (out, in) -> (n, in)
+            dout.T @ x if needs_input_grad[1] else None,         # (out, n) @ (n, in) -> (out, in)
+            dout.sum(0) if needs_input_grad[2] else None)
 
 class LinearTransposed(DifferentiableOperator):
     "x @ weight.T + bias, of (n, in_features), (out_features, in_features) and (out_features,)."
-    pair, selective = (_linear_t, _linear_t_grad), True
+    forward, backward = autograd.formulas(linear_t, linear_t_grad)
 
 # %% ../nbs/07_nn.ipynb #8797ac1f
 class Linear(Module):
@@ -137,7 +149,7 @@ class Linear(Module):
         super().__init__()
         _check_sizes(in_features, out_features)
         self.in_features, self.out_features = in_features, out_features
-        bound, rng = 1 / math.sqrt(in_features) if in_features else 0, _generator("Linear", generator)
+        bound, rng = 1 / math.sqrt(in_features) if in_features else 0, random_generator("Linear", generator)
         random = lambda *shape: Parameter(rng.uniform(-bound, bound, shape).astype(dtype or np.float32))
         self.weight = random(out_features, in_features)
         self.bias = random(out_features)
@@ -151,14 +163,14 @@ class Linear(Module):
 
 # %% ../nbs/07_nn.ipynb #c03c336e
 def _check_sizes(*sizes):
-    if not all(_whole(n) and n >= 0 for n in sizes): raise ValueError(
+    if not all(is_whole_number(n) and n >= 0 for n in sizes): raise ValueError(
         f"Linear: in_features and out_features are {sizes}; expected two whole numbers, 0 or more")
 
 
-def _whole(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+def is_whole_number(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
-def _generator(name, generator):
+def random_generator(name, generator):
     "The generator, or a new one, seeded by chance; TypeError for anything else."
     if generator is None: return np.random.default_rng()
     if not isinstance(generator, np.random.Generator): raise TypeError(
@@ -292,7 +304,7 @@ class _State:
         differ or, unless `strict` is False, names. Then nothing has been changed.
         """
         what, own = f"{type(self).__name__}.load_state_dict", _by_path(self)
-        given = _arrays(what, state_dict, only=None if strict else own)
+        given = state_arrays(what, state_dict, only=None if strict else own)
         missing = [n for n in own if n not in given]
         unexpected = [str(n) for n in state_dict if n not in own]
         _check_state(what, own, given, missing if strict else [], unexpected if strict else [])
@@ -325,14 +337,14 @@ def _copy_into(values):
         else: p.data = x
 
 # %% ../nbs/07_nn.ipynb #1166384f
-def _arrays(what, state_dict, only=None):
+def state_arrays(what, state_dict, only=None):
     "Copies as NumPy arrays; TypeError, with the name, for what is no array of real numbers."
     if not hasattr(state_dict, "items"): raise TypeError(
         f"{what}: expected a dictionary of arrays, such as state_dict(), got {type(state_dict).__name__}")
     arrays = {}
     for name, x in state_dict.items():
         if only is not None and name not in only: continue
-        try: arrays[name] = np.array(_numpy(x))
+        try: arrays[name] = np.array(as_numpy(x))
         except (TypeError, ValueError, RuntimeError) as why:
             raise TypeError(f"{what}: {name}: {why}") from None
         dtype = arrays[name].dtype
@@ -341,7 +353,7 @@ def _arrays(what, state_dict, only=None):
     return arrays
 
 
-def _numpy(x):
+def as_numpy(x):
     "A tensor of either library, or anything else, as a NumPy array."
     if isinstance(x, Tensor): return x.data
     if not hasattr(x, "detach"): return np.asarray(x)
@@ -397,7 +409,7 @@ class _Dropout:
         _check_probability(p)
         x = _tensor(x)
         if not training or p == 0: return x
-        factors = (_generator("dropout", generator).random(x.shape) >= p) / (1 - p if p < 1 else 1)
+        factors = (random_generator("dropout", generator).random(x.shape) >= p) / (1 - p if p < 1 else 1)
         return x * (factors.astype(x.dtype) if x.dtype.kind == "f" else factors)
 
 
@@ -412,7 +424,7 @@ class Dropout(Module):
         super().__init__()
         _check_probability(p)
         self.p, self.inplace = p, _not_inplace("Dropout", inplace)
-        self.generator = None if generator is None else _generator("Dropout", generator)
+        self.generator = None if generator is None else random_generator("Dropout", generator)
 
     def forward(self, x): return functional.dropout(x, self.p, self.training, self.generator)
 
@@ -500,7 +512,7 @@ class _Losses:
     def cross_entropy(logits, target, *, reduction="mean"):
         "Mean (or sum, or all) of -log softmax of (n, c) at the classes, (n,). Raises as `check_classes`."
         if reduction == "mean": return autograd.CrossEntropy()(logits, target)
-        classes = check_classes("cross_entropy", _array(logits), _array(target))
+        classes = classes(_array(target), _array(logits))
         picked = functional.log_softmax(logits, 1)[np.arange(len(classes)), classes]
         return _reduced("cross_entropy", reduction, -picked)
 

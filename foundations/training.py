@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from . import draw
-from .autograd import Tensor, _part_of, no_grad
-from .nn import Module, _arrays, _generator, _numpy, _whole, functional
+from .autograd import Tensor, no_grad
+from .nn import Module, _part_of, as_numpy, functional, is_whole_number, random_generator, state_arrays
 
 # %% ../nbs/08_training.ipynb #cfb8a19a
 def _learnable(params):
@@ -96,13 +96,13 @@ class DataLoader:
                  shuffle: bool = False,       # a new order each time
                  *, drop_last: bool = False,  # leave out a short last batch
                  generator: np.random.Generator | None = None):   # for the order; None: a new one
-        if not _whole(batch_size) or batch_size < 1: raise ValueError(
+        if not is_whole_number(batch_size) or batch_size < 1: raise ValueError(
             f"DataLoader: batch_size is {batch_size!r}; expected a whole number, at least 1")
         if not isinstance(shuffle, bool): raise TypeError(
             f"DataLoader: shuffle is a {type(shuffle).__name__}; expected True or False")
         self.dataset, self.batch_size = dataset, int(batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.generator = _generator("DataLoader", generator)
+        self.generator = random_generator("DataLoader", generator)
 
 # %% ../nbs/08_training.ipynb #258a2ad1
 @_part_of(DataLoader)
@@ -124,7 +124,7 @@ def accuracy(logits,      # (n, c), arrays or tensors of either library
 
     ValueError for other shapes, TypeError for classes that are no integers.
     """
-    logits, targ = _numpy(logits), _numpy(targ)
+    logits, targ = as_numpy(logits), as_numpy(targ)
     if targ.dtype.kind not in "iu": raise TypeError(
         f"accuracy: targ is {targ.dtype}; expected classes, integers")
     if logits.ndim != 2 or targ.shape != logits.shape[:1] or not logits.shape[1]: raise ValueError(
@@ -173,7 +173,7 @@ def evaluate(model,                # ours, or PyTorch's
             if not len(y): continue
             out = model(lib.tensor(x))
             loss += float((loss_func or lib.cross_entropy)(out, lib.tensor(y))) * len(y)
-            classes = out.ndim == 2 and np.ndim(y) == 1 and _numpy(y).dtype.kind in "iu"     # whole numbers
+            classes = out.ndim == 2 and np.ndim(y) == 1 and as_numpy(y).dtype.kind in "iu"     # whole numbers
             right += accuracy(out, y) * len(y) if classes else math.nan
             n += len(y)
     return (loss / n, right / n) if n else (math.nan, math.nan)
@@ -226,7 +226,7 @@ def _ready(model, optimizer, train, valid, epochs, path, history):
         f"fit: expected a History to go on with, got {type(history).__name__}")
     if not hasattr(optimizer, "step"): raise TypeError(
         f"fit: expected an optimiser with zero_grad and step, got {type(optimizer).__name__}")
-    if not _whole(epochs) or epochs < 0: raise ValueError(f"fit: epochs is {epochs!r}; expected 0, 1, ...")
+    if not is_whole_number(epochs) or epochs < 0: raise ValueError(f"fit: epochs is {epochs!r}; expected 0, 1, ...")
     for name, batches in {"train": train, "valid": valid}.items():
         if batches is None and name == "valid": continue
         if not hasattr(batches, "__len__"): raise TypeError(
@@ -238,7 +238,7 @@ def _ready(model, optimizer, train, valid, epochs, path, history):
 
 def _save_finite(model, path, epoch, optimizer):
     for name, p in model.named_parameters():
-        if not np.isfinite(_numpy(p)).all(): raise FloatingPointError(
+        if not np.isfinite(as_numpy(p)).all(): raise FloatingPointError(
             f"fit: after epoch {epoch}, {name} is not finite; {path} is not written. {_why(optimizer)}")
     save(model.state_dict(), path)
 
@@ -260,7 +260,7 @@ def _why(optimizer, *batch):
     "What usually causes numbers that are not finite."
     for name, v in zip("xy", batch):
         if not len(v): return "The batch is empty"
-        if not np.isfinite(_numpy(v)).all(): return f"The {name} of this batch has NaN or infinite numbers"
+        if not np.isfinite(as_numpy(v)).all(): return f"The {name} of this batch has NaN or infinite numbers"
     lr = getattr(optimizer, "lr", None)                                        # ours, or PyTorch's
     if hasattr(optimizer, "param_groups"): lr = optimizer.param_groups[0]["lr"]
     return (f"Usually the learning rate is too large (it is {lr}); "
@@ -313,7 +313,7 @@ def save(state_dict,         # name -> array or tensor, as state_dict gives, our
 
     TypeError unless it is a dictionary of real arrays by name; OSError where it cannot be written.
     """
-    arrays, path = _arrays("save", state_dict), _place_for("save", path)
+    arrays, path = state_arrays("save", state_dict), _place_for("save", path)
     for name in arrays:
         if not isinstance(name, str) or "\0" in name: raise TypeError(
             f"save: {name!r} cannot name an array")
@@ -347,7 +347,7 @@ def load(path) -> dict:      # name -> array
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as z:
             if (bad := z.testzip()) is not None: raise ValueError(f"{bad} does not have its checksum")
-            return _arrays("load", {_array_name(n): _read_array(z, n) for n in _contents(z, data[-22:])})
+            return state_arrays("load", {_array_name(n): _read_array(z, n) for n in _contents(z, data[-22:])})
     except MemoryError: raise
     except Exception as why: raise ValueError(
         f"load: {path} is damaged, or no file that save wrote: {why}") from None
