@@ -32,12 +32,13 @@ __version__ = "0.1.0"
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
            "shapes", "operators", "methods", "torchlike",
            "check", "data", "timing", "draw", "explore",
-           "Tensor", "no_grad", "SGD", "DataLoader", "History", "fit", "evaluate", "save", "load",
-           "mnist", "test_near", "gradcheck"]
+           "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate", "accuracy",
+           "save", "load", "mnist", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
-         "SGD": "training", "DataLoader": "training", "History": "training", "fit": "training",
-         "evaluate": "training", "save": "training", "load": "training",
+         "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
+         "fit": "training", "evaluate": "training", "accuracy": "training",
+         "save": "training", "load": "training",
          "mnist": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
@@ -46,13 +47,12 @@ if TYPE_CHECKING:                                # the same, for tools that read
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist
-    from .training import SGD, DataLoader, History, evaluate, fit, load, save
-
-
-def __getattr__(name):
-    if name not in __all__: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f".{_HOME.get(name, name)}", __name__)
-    return getattr(module, name) if name in _HOME else module
+    from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit, load, save
+else:
+    def __getattr__(name):
+        if name not in __all__: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f".{_HOME.get(name, name)}", __name__)
+        return getattr(module, name) if name in _HOME else module
 
 
 def __dir__(): return sorted({*globals(), *__all__})
