@@ -32,8 +32,8 @@ __version__ = "0.1.0"
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
            "shapes", "operators", "methods", "torchlike",
            "check", "data", "timing", "draw", "explore",
-           "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate", "accuracy",
-           "save", "load", "mnist", "test_near", "gradcheck"]
+           "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
+           "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:                                # the same, for tools that read
     from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit, load, save
 else:
     def __getattr__(name):
-        if name not in __all__: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in __all__: raise AttributeError(f"{__name__} has no attribute {name!r}")
         module = import_module(f".{_HOME.get(name, name)}", __name__)
         return getattr(module, name) if name in _HOME else module
 

@@ -1,4 +1,4 @@
-"""What editors and type checkers see in a program that nobody has run: pyright, jedi and inspect."""
+"""What editors and type checkers see in a program that nobody has run."""
 import inspect, json, subprocess, sys, types
 from importlib import import_module
 from pathlib import Path
@@ -62,40 +62,38 @@ assert_type(foundations.Tensor([1.0]), Tensor)
 print(foundations.nn.Linear(2, 5), foundations.draw, foundations.fit, foundations.gradcheck)
 '''
 
-WRONG = {"a method's name": "t.rleu()", "an argument that lacks": "nn.Linear(2)", "an unknown argument": "SGD([t], speed=1)",
-         "a name that is not there": "foundations.Tenser"}
+WRONG = ["t.rleu()", "nn.Linear(2)", "SGD([t], speed=1)", "foundations.Tenser"]
 
 
 @pytest.fixture(scope="module")
-def pyright(tmp_path_factory):
-    "A function: a program's text -> the lines where pyright finds errors, with what it says."
-    folder = tmp_path_factory.mktemp("pyright")
+def errors(tmp_path_factory):
+    "What pyright says of the ordinary program, with the wrong lines after it: (line, message)."
+    folder, code = tmp_path_factory.mktemp("pyright"), ORDINARY + "\n".join(WRONG)
     settings = dict(typeCheckingMode="standard", pythonVersion="3.11", extraPaths=[str(ROOT)])
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    def check(code):
-        (folder / "program.py").write_text(code)
-        done = subprocess.run([sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", folder],
-                              capture_output=True, text=True)
-        lines = code.splitlines()
-        return [f"{lines[d['range']['start']['line']]}  # {d['message']}"
-                for d in json.loads(done.stdout)["generalDiagnostics"] if d["severity"] == "error"]
-    return check
+    (folder / "program.py").write_text(code)
+    options = ["--outputjson", "--pythonpath", sys.executable, "-p", folder]
+    done = subprocess.run([sys.executable, "-m", "pyright", *options], stdout=subprocess.PIPE)
+    at = lambda d: code.splitlines()[d["range"]["start"]["line"]]
+    said = json.loads(done.stdout)["generalDiagnostics"]
+    return [(at(d), d["message"]) for d in said if d["severity"] == "error"]
 
 
-def test_pyright_finds_no_error_in_ordinary_use(pyright):
-    if found := pyright(ORDINARY): pytest.fail("\n".join(found))
+def test_pyright_finds_no_error_in_ordinary_use(errors):
+    found = [f"{line}  # {message}" for line, message in errors if line not in WRONG]
+    if found: pytest.fail("\n".join(found))
 
 
-def test_pyright_finds_what_is_wrong(pyright):
-    found = pyright(ORDINARY + "\n".join(WRONG.values()))
-    assert [line for line in WRONG.values() if not any(f.startswith(line) for f in found)] == []
+@pytest.mark.parametrize("line", WRONG)
+def test_pyright_finds_what_is_wrong(errors, line): assert line in [line for line, _ in errors]
 
 
+TENSOR = "from foundations.autograd import Tensor\nt = Tensor([1.0])\n"
 MODEL = "from foundations import nn\nmodel = nn.Sequential(nn.Linear(2, 5), nn.ReLU())\n"
 
 @pytest.mark.parametrize("code, names", [
-    ("from foundations.autograd import Tensor\nt = Tensor([1.0])\nt.", "relu sum backward reshape"),
-    ("from foundations.autograd import Tensor\nt = Tensor([1.0]) * 2\nt.", "relu sum backward reshape"),
+    (f"{TENSOR}t.", "relu sum backward reshape"),
+    (f"{TENSOR}s = t * 2\ns.", "relu sum backward reshape"),
     (f"{MODEL}model.", "parameters named_parameters train"),
     (f"{MODEL}model.state_dict().", "keys items"),
     ("import foundations\nfoundations.", "Tensor nn draw mnist fit"),
@@ -106,7 +104,9 @@ def test_jedi_completes(code, names):
     assert set(names.split()) - offered == set()
 
 
-@pytest.mark.parametrize("name", ["backward", "__add__", "__radd__", "__matmul__", "relu", "sum", "reshape", "item"])
+METHODS = "backward __add__ __radd__ __matmul__ relu sum reshape item"
+
+@pytest.mark.parametrize("name", METHODS.split())
 def test_source_of_a_tensor_shows_its_methods(name):
     "In the class, or in a base: `Tensor??` leads there."
     assert "class Tensor" in inspect.getsource(Tensor)
