@@ -83,7 +83,8 @@ def test_near(a: ArrayLike, # what was computed: a number, NumPy array or torch 
     bad = (off > room) | ((room == 0) & (a != b))
     if bad.any(): raise AssertionError(f"test_near: values differ{_worst(a, b, off, room, bad)}")
 
-test_near.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]  (pytest would take the name for a test)
+# pytest would take the name for a test
+test_near.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 
 # %% ../nbs/tools/check.ipynb #a93747e2
 def _worst(a, b, off, room, bad):

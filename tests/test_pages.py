@@ -16,8 +16,8 @@ def code(cell): return source(cell).strip().splitlines() if cell["cell_type"] ==
 def outputs(cell): return cell.get("outputs", [])
 
 
-def long_lines(cell): return [f"{n} characters: {s[:60]}" for s in code(cell) if (n := len(s)) > 100]
-def long_cells(cell): return [f"{n} lines"] if (n := len(code(cell))) > 25 else []
+def long_lines(cell): return [f"{len(s)} characters: {s[:60]}" for s in code(cell) if len(s) > 100]
+def long_cells(cell): return [f"{len(code(cell))} lines"] if len(code(cell)) > 25 else []
 def tracebacks(cell): return [o["ename"] for o in outputs(cell) if o["output_type"] == "error"]
 
 
@@ -67,5 +67,6 @@ FAULTS = [
 
 @named
 def test_a_check_finds_its_fault(check):
-    sound = FAULTS[0] | {"source": ["1 / 2"], "outputs": [shown(**{"text/html": "<img alt='Half'>"})]}
+    fine = shown(**{"text/html": "<img alt='A half'>"})
+    sound = {"cell_type": "code", "source": ["1 / 2"], "outputs": [fine]}
     assert [what for cell in FAULTS for what in check(cell)] and not list(check(sound))
