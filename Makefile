@@ -21,8 +21,7 @@ test: .venv/.ok  ## check that export, outputs and README are in sync; lint; run
 	$(V)/python scripts/test.py
 
 lint: .venv/.ok  ## ruff and pyright: notebooks, package, scripts
-	$(V)/ruff check
-	$(V)/pyright
+	@failed=0; $(V)/ruff check || failed=1; $(V)/pyright || failed=1; exit $$failed
 
 notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb), store outputs, make README.md
 	$(V)/nbdev_export
