@@ -7,6 +7,7 @@ UV_TORCH_BACKEND ?= cpu
 endif
 unexport UV_TORCH_BACKEND       # handed over as an option; uv refuses an empty one in the environment
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt -e '.[dev]'
 
 help:            ## list the targets
@@ -16,8 +17,11 @@ lab: .venv/.ok   ## open JupyterLab on the first chapter; ARGS=--no-browser for 
 	$(V)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/01_matmul.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: .venv/.ok  ## check that export, outputs and README are in sync; run every notebook and tests/
+test: .venv/.ok  ## check that export, outputs and README are in sync; lint; run every notebook and tests/
 	$(V)/python scripts/test.py
+
+lint: .venv/.ok  ## ruff and pyright: notebooks, package, scripts
+	@failed=0; $(V)/ruff check || failed=1; $(V)/pyright || failed=1; exit $$failed
 
 notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb), store outputs, make README.md
 	$(V)/nbdev_export
@@ -32,7 +36,7 @@ wheels: .venv/.ok  ## fill wheels/ with all that another machine of this kind ne
 
 lock: .venv/.ok  ## renew constraints.txt: the newest versions that work together
 	env -u UV_FIND_LINKS $(V)/uv pip compile -q --upgrade pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --no-header --no-annotate -c scripts/lock.txt -o - | grep -vE '^(nvidia-|cuda-|triton)' > .venv/lock && mv .venv/lock constraints.txt
+	  --no-header --no-annotate -c scripts/lock.txt | grep -vE '^(nvidia-|cuda-|triton)' > .venv/lock && mv .venv/lock constraints.txt
 
 .venv/.ok: pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,4 +48,4 @@ lock: .venv/.ok  ## renew constraints.txt: the newest versions that work togethe
 	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 
-.PHONY: help lab test notebooks bench wheels lock
+.PHONY: help lab test lint notebooks bench wheels lock

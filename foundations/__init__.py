@@ -1,1 +1,58 @@
+"""Deep learning from three nested loops to `nn.Module`: each chapter is a notebook and a module.
+
+    matmul        1  the matrix product, seven times: from lists to compiled loops to @
+    broadcasting  2  which shapes fit, strides of zero, and why the gradient is a sum
+    forward       3  linear, relu, softmax, the losses, and how to choose the first weights
+    backward      4  the gradient of each of them, by hand
+    layers        5  the same pairs as classes that remember their inputs
+    autograd      6  the engine: `Tensor` finds the order of the way back by itself
+    nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
+    training      8  `SGD`, `DataLoader`, `fit`, `evaluate`, `save`, `load`
+
+What they stand on:
+
+    shapes        what fits, said once: the checks of inputs, and their messages
+    operators     pairs of a function and its gradient beyond chapters 3 and 4
+    methods       the operators as methods of `Tensor`
+    torchlike     what `Tensor` does as PyTorch does it
+    check         are two arrays equal up to rounding, is a gradient right
+    data          the handwritten digits
+    timing        how many times faster, on a noisy machine
+    draw          every figure
+    explore       what moves
+
+All modules can be reached from here, and so can the names below, as in `foundations.Tensor`.
+Importing `foundations` loads none of them; the first use of a name does.
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+__all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
+           "shapes", "operators", "methods", "torchlike",
+           "check", "data", "timing", "draw", "explore",
+           "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
+           "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
+
+_HOME = {"Tensor": "autograd", "no_grad": "autograd",
+         "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
+         "fit": "training", "evaluate": "training", "accuracy": "training",
+         "save": "training", "load": "training",
+         "mnist": "data", "test_near": "check", "gradcheck": "check"}
+
+if TYPE_CHECKING:                                # the same, for tools that read and do not run
+    from . import autograd, backward, broadcasting, check, data, draw, explore, forward, layers
+    from . import matmul, methods, nn, operators, shapes, timing, torchlike, training
+    from .autograd import Tensor, no_grad
+    from .check import gradcheck, test_near
+    from .data import mnist
+    from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit, load, save
+else:
+    def __getattr__(name):
+        if name not in __all__: raise AttributeError(f"{__name__} has no attribute {name!r}")
+        module = import_module(f".{_HOME.get(name, name)}", __name__)
+        return getattr(module, name) if name in _HOME else module
+
+
+def __dir__(): return sorted({*globals(), *__all__})

@@ -47,7 +47,7 @@ def _need_finite(x, name, error):
 
 def _need_tolerance(name, tol):
     "Raise `ValueError` unless `tol` is a finite number, 0 or more."
-    if not isinstance(tol, Real) or not 0 <= tol < np.inf:
+    if not isinstance(tol, Real) or tol < 0 or not tol < np.inf:
         raise ValueError(f"{name} is {tol!r}; expected a finite number, 0 or more")
 
 # %% ../nbs/tools/check.ipynb #69a5100c
@@ -83,7 +83,8 @@ def test_near(a: ArrayLike, # what was computed: a number, NumPy array or torch 
     bad = (off > room) | ((room == 0) & (a != b))
     if bad.any(): raise AssertionError(f"test_near: values differ{_worst(a, b, off, room, bad)}")
 
-test_near.__test__ = False   # pytest would take the name for a test
+# pytest would take the name for a test
+test_near.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 
 # %% ../nbs/tools/check.ipynb #a93747e2
 def _worst(a, b, off, room, bad):
@@ -109,7 +110,7 @@ def test_near_zero(a: ArrayLike, # what should be 0 everywhere: a number, NumPy 
         raise AssertionError(f"test_near_zero: a is {a[i]!s} at index {i}, farther from 0 than {tol:g}; "
                              f"so are {(off > tol).sum()} of {a.size} elements")
 
-test_near_zero.__test__ = False
+test_near_zero.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 
 # %% ../nbs/tools/check.ipynb #5211c622
 def tdist(a: ArrayLike, # number, NumPy array or torch tensor of any shape

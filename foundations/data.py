@@ -6,6 +6,7 @@ __all__ = ['MIRRORS', 'FILES', 'read_idx', 'mnist', 'normalize']
 # %% ../nbs/tools/data.ipynb #e9ed4425
 import gzip, hashlib, io, math, os, struct, warnings, zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -102,9 +103,9 @@ def _from_cache(folder, name):
     try: return _verified(_read_bounded(folder / name, name), name)
     except OSError: return None
     except ValueError as error:
-        warnings.warn(f"mnist: {folder / name} is damaged and will be fetched anew: {error}")
-        try: (folder / name).unlink()
-        except OSError: pass             # it cannot be removed; it will not be trusted either
+        warnings.warn(f"mnist: {folder / name} is damaged and will be fetched anew: {error}",
+                      stacklevel=5)      # the line that called mnist
+        with suppress(OSError): (folder / name).unlink()     # should it stay, it is not trusted
 
 # %% ../nbs/tools/data.ipynb #2e5fc403
 def _to_cache(folder, name, data):
@@ -117,7 +118,8 @@ def _to_cache(folder, name, data):
             os.replace(part, folder / name)
         finally: part.unlink(missing_ok=True)     # also after Ctrl-C
     except OSError as error:
-        warnings.warn(f"mnist: {name} cannot be kept in {folder}, so the next call will download it again: {error}")
+        warnings.warn(f"mnist: {name} cannot be kept in {folder}, so the next call will "
+                      f"download it again: {error}", stacklevel=5)
 
 # %% ../nbs/tools/data.ipynb #27c71e0d
 class _Bounded(io.BytesIO):
@@ -137,7 +139,8 @@ def _download(url, name, progress, timeout):
     size, _ = FILES[name]
     got = _Bounded(2 * size)
     with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=not progress) as bar:
-        HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=timeout)(url, got, None)
+        options = {"progressbar": bar, "chunk_size": 2**16, "timeout": timeout}
+        HTTPDownloader(**options)(url, got, None)
     return got.getvalue()
 
 # %% ../nbs/tools/data.ipynb #cdd1c1ad

@@ -41,7 +41,8 @@ def race(contestants: dict[str, tuple],   # name -> (function, its arguments ...
         ) -> dict[str, list[float]]:      # name -> seconds per call, one for each round
     "Time several calls in turns, A B C A B C, so that a change in the machine touches all. ValueError without any."
     if not contestants or rounds < 1: raise ValueError(f"race: {len(contestants)} contestants in {rounds} rounds; nothing to time")
-    return _turns({name: _timer(f, args, budget) for name, (f, *args) in contestants.items()}, rounds, pause)
+    timers = {name: _timer(f, tuple(args), budget) for name, (f, *args) in contestants.items()}
+    return _turns(timers, rounds, pause)
 
 
 def _turns(timers: dict, rounds: int, pause: float = 0.02) -> dict[str, list[float]]:

@@ -1,8 +1,9 @@
 """The whole test, as `make test` runs it. Ends with a line that counts: N passed, N failed.
 
 1. The package is what the notebooks export, the notebooks are clean, README.md is what its notebook says.
-2. nbdev_test runs every notebook from top to bottom.
-3. pytest runs tests/.
+2. ruff and pyright find nothing.
+3. nbdev_test runs every notebook from top to bottom.
+4. pytest runs tests/.
 """
 import os, re, shutil, subprocess, sys, tempfile
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+BY_HAND = "foundations/__init__.py"
 NOTEBOOK_SECONDS = 1200                              # nbdev_test has no time limit of its own
 ONE_CORE = {f"{name}_THREADS": "1" for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM")}   # each worker has one
 
@@ -32,6 +34,8 @@ def check_sync():
         copy.mkdir()
         for name in ("settings.ini", "pyproject.toml"): shutil.copy(ROOT / name, copy)
         shutil.copytree(ROOT / "nbs", copy / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        (copy / "foundations").mkdir()
+        shutil.copy(ROOT / BY_HAND, copy / BY_HAND)          # only its version is exported
         for command in ("nbdev_export", "nbdev_clean"):
             done = subprocess.run([BIN / command], cwd=copy, stderr=subprocess.PIPE, text=True)
             if done.returncode: yield command, [done.stderr]
@@ -41,6 +45,13 @@ def check_sync():
         yield "the notebooks are clean (nbdev_clean)", differing(pages, ROOT, copy)
     stale = subprocess.run([sys.executable, "scripts/readme.py", "--check"], cwd=ROOT).returncode
     yield "README.md is made from nbs/index.ipynb (scripts/readme.py)", ["README.md"] if stale else []
+
+
+def check_lint():
+    "What ruff and pyright find, as `make lint` asks them; each prints its own list."
+    for name, *options in (("ruff", "check"), ("pyright", "--pythonpath", sys.executable)):
+        done = subprocess.run([BIN / name, *options], cwd=ROOT, env=os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+        yield f"{name} finds nothing (make lint)", [name] if done.returncode else []
 
 
 def run_notebooks():
@@ -54,7 +65,7 @@ def run_notebooks():
         errors, code = f"{(late.stderr or b'').decode()}\nnbdev_test: stopped after {NOTEBOOK_SECONDS} s", 1
     sys.stderr.write(errors)
     listed = set(re.findall(r"^\t(.+\.ipynb)$", errors.partition("On The Following Notebooks:")[2], re.M))
-    for page in pages: yield str(page.relative_to(ROOT)), not code or bool(listed) and page.name not in listed
+    for page in pages: yield str(page.relative_to(ROOT)), not code or (bool(listed) and page.name not in listed)
 
 
 def run_pytest():
@@ -70,7 +81,7 @@ def run_pytest():
 
 def main():
     passed = failed = 0
-    for what, wrong in check_sync():
+    for what, wrong in (*check_sync(), *check_lint()):
         print("ok    " if not wrong else "FAILED", what, *wrong, flush=True)
         passed, failed = passed + (not wrong), failed + bool(wrong)
     for name, good in run_notebooks():

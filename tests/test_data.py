@@ -297,7 +297,7 @@ def test_no_network_names_mirrors_and_ways_out(monkeypatch, tmp_path):
 
 def test_refused_connections_are_listed_one_by_one(tmp_path):
     ports = [closed_port(), closed_port()]
-    with pytest.raises(ConnectionError, match="(?s)refused.*refused") as error: load(ports, tmp_path)
+    with pytest.raises(ConnectionError, match=r"(?s)refused.*refused") as error: load(ports, tmp_path)
     assert all(port in str(error.value) for port in ports)
 
 

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+import foundations
+
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = sorted(f"foundations.{p.stem}" for p in (ROOT / "foundations").glob("[!_]*.py"))
+FILES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+         for p in sorted((ROOT / "foundations").rglob("*.py")) if p.stem == "__init__" or p.stem[0] != "_"}
+MODULES = sorted(FILES.keys() - {"foundations"})
 VERSION = (settings := configparser.ConfigParser(interpolation=None)).read(ROOT / "settings.ini") and settings["DEFAULT"]["version"]
 
 
@@ -37,7 +41,7 @@ def test_version_stands_in_one_place(installed):
 
 
 def test_wheel_carries_the_digits_and_reads_them(installed):
-    wheel, site = installed
+    _, site = installed
     assert sum(p.stat().st_size for p in (site / "foundations/mnist").iterdir()) < 2.5e6 and (site / "foundations/mnist/LICENSE.md").is_file()
     found = python("import json, foundations; from foundations.data import mnist; x, y, u, v = mnist()\n"
                    "print(json.dumps([foundations.__file__, x.shape, y[:10].tolist(), u.shape]))", site)
@@ -47,9 +51,10 @@ def test_wheel_carries_the_digits_and_reads_them(installed):
 def test_wheel_holds_the_package_and_nothing_else(installed):
     _, site = installed
     assert {p.name for p in site.iterdir()} == {"foundations", f"foundations-{VERSION}.dist-info"}
+    for path in (*FILES.values(), ROOT / "foundations/py.typed"): assert (site / path.relative_to(ROOT)).is_file()
 
 
-@pytest.mark.parametrize("module", ["foundations", *MODULES])
+@pytest.mark.parametrize("module", FILES)
 def test_import_does_nothing(installed, module):
     "No output, no heavy library, and no file but Python's own."
     opened, loaded = python(f"""
@@ -62,13 +67,21 @@ print(json.dumps([[f for f in opened if not f.endswith((".py", ".pyc")) and ".py
     assert opened == [] and loaded == []
 
 
-@pytest.mark.parametrize("module", MODULES)
+def test_the_map_leads_to_every_module_and_name():
+    "The docstring of the package has a line for each module; each name that it offers is there."
+    modules = {m.split(".")[1] for m in MODULES}
+    assert {line.split()[0] for line in foundations.__doc__.splitlines() if line[:4] == "    "} == modules
+    assert modules <= set(foundations.__all__) <= set(dir(foundations))
+    for name in foundations.__all__: assert getattr(foundations, name)
+
+
+@pytest.mark.parametrize("module", FILES)
 def test_no_function_uses_a_name_that_its_module_lacks(module):
     "A notebook runs its own cells, so it does not notice when an exported function needs what a cell that is not exported imports."
-    scope, asked = importlib.import_module(module), set()
-    tree = [compile((ROOT / f"{module.replace('.', '/')}.py").read_text(), module, "exec")]
+    scope, asked = vars(importlib.import_module(module)), set()
+    tree = [compile(FILES[module].read_text(), module, "exec")]
     while tree:
         code = tree.pop()
         asked |= {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
         tree += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    assert [name for name in asked if not hasattr(scope, name) and not hasattr(builtins, name)] == []
+    assert [name for name in asked if name not in scope and not hasattr(builtins, name)] == []

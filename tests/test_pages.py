@@ -1,0 +1,72 @@
+"""The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
+import json, re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
+PUT_OFF = re.compile(r"skip (it|them|this)|read past|another day|on a first reading", re.IGNORECASE)
+PLACE = re.compile(r"(?<![\w.:/])/(home|Users|root|work|tmp|opt|usr|var|private)/\S*|\b[A-Z]:\\\S*")
+IMG, ALT = re.compile(r"<img\b[^>]*>"), re.compile(r"""\balt=(["'])\s*[^"'\s]""")
+
+
+def source(cell): return "".join(cell["source"])
+def code(cell): return source(cell).strip().splitlines() if cell["cell_type"] == "code" else []
+def outputs(cell): return cell.get("outputs", [])
+
+
+def long_lines(cell): return [f"{len(s)} characters: {s[:60]}" for s in code(cell) if len(s) > 100]
+def long_cells(cell): return [f"{len(code(cell))} lines"] if len(code(cell)) > 25 else []
+def tracebacks(cell): return [o["ename"] for o in outputs(cell) if o["output_type"] == "error"]
+
+
+def readers_sent_away(cell):
+    return [m[0] for m in PUT_OFF.finditer(source(cell))] if cell["cell_type"] == "markdown" else []
+
+
+def pictures_without_words(cell):
+    "Alt text: in the metadata of an image, in a tag of HTML, between the brackets of Markdown."
+    for out in outputs(cell):
+        data, about = out.get("data", {}), out.get("metadata", {})
+        images = [kind for kind in data if kind.startswith("image/")]
+        yield from (kind for kind in images if not about.get(kind, {}).get("alt", "").strip())
+        html = "".join(data.get("text/html", ""))
+        yield from (tag[:60] for tag in IMG.findall(html) if not ALT.search(tag))
+    if cell["cell_type"] == "markdown": yield from re.findall(r"!\[\s*\]\([^)]*\)", source(cell))
+
+
+def places_on_a_machine(cell):
+    for out in outputs(cell):
+        texts = [out.get("text", ""), *out.get("traceback", []), *out.get("data", {}).values()]
+        for text in texts: yield from (m[0][:80] for m in PLACE.finditer("".join(text)))
+
+
+CHECKS = [long_lines, long_cells, tracebacks, readers_sent_away, pictures_without_words,
+          places_on_a_machine]
+named = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+
+
+@named
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_no(page, check):
+    cells = json.loads(page.read_text())["cells"]
+    wrong = [f"cell {i}: {what}" for i, cell in enumerate(cells) for what in check(cell)]
+    if wrong: pytest.fail(f"{page.name}: {len(wrong)}\n" + "\n".join(wrong), pytrace=False)
+
+
+def shown(**data): return {"output_type": "display_data", "data": data, "metadata": {}}
+
+FAULTS = [
+    {"cell_type": "code", "source": ["x = 1\n"] * 26 + ["y" * 101], "outputs": [
+        {"output_type": "error", "ename": "ValueError", "traceback": ["File /home/me/nbs/x.py"]},
+        {"output_type": "stream", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning"]},
+        shown(**{"image/png": "iVBOR"}), shown(**{"text/html": "<img src='x.png' alt=''>"})]},
+    {"cell_type": "markdown", "source": ["Skip this at will. ", "![](images/x.png)"]},
+]
+
+@named
+def test_a_check_finds_its_fault(check):
+    fine = shown(**{"text/html": "<img alt='A half'>"})
+    sound = {"cell_type": "code", "source": ["1 / 2"], "outputs": [fine]}
+    assert [what for cell in FAULTS for what in check(cell)] and not list(check(sound))
