@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = sorted(f"foundations.{p.stem}" for p in (ROOT / "foundations").glob("[!_]*.py"))
+FILES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in (ROOT / "foundations").rglob("*.py")}
+MODULES = sorted(module for module in FILES if "." in module and "._" not in module)      # rooms of a package too
 VERSION = (settings := configparser.ConfigParser(interpolation=None)).read(ROOT / "settings.ini") and settings["DEFAULT"]["version"]
 
 
@@ -66,7 +67,7 @@ print(json.dumps([[f for f in opened if not f.endswith((".py", ".pyc")) and ".py
 def test_no_function_uses_a_name_that_its_module_lacks(module):
     "A notebook runs its own cells, so it does not notice when an exported function needs what a cell that is not exported imports."
     scope, asked = importlib.import_module(module), set()
-    tree = [compile((ROOT / f"{module.replace('.', '/')}.py").read_text(), module, "exec")]
+    tree = [compile(FILES[module].read_text(), module, "exec")]
     while tree:
         code = tree.pop()
         asked |= {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
