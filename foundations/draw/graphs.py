@@ -327,7 +327,7 @@ def _page(width, height, title, said):
     ax.text(width / 2, -top / 2, title, ha="center", va="center", fontsize=12)
     return fig
 
-
+# %% ../../nbs/tools/draw/graphs.ipynb #224a6a3d
 def _draw_box(ax, box, lit):
     "One box with its texts."
     from matplotlib.patches import FancyBboxPatch

@@ -205,8 +205,8 @@ def _leaves(ax, stds, layer, end, colour):
     before = sum(text.xy[1] == edge for text in ax.texts)
     look = dict(ha="left", dx=9) if layer < 0.6 * len(stds) else dict(ha="right", dx=-9)
     ax.plot(layer, edge, marker="^" if up > 0 else "v", color=colour, markersize=8, clip_on=False)
-    ax.annotate(words, (layer, edge), (look.pop("dx"), -up * (8 + 13 * before)), fontsize=9,
-                textcoords="offset points", color=colour, va="center", **look)
+    ax.annotate(words, (layer, edge), (look.pop("dx"), -up * (9 + 14 * before)), fontsize=10,
+                textcoords="offset points", va="center", **look)
 
 # %% ../../nbs/tools/draw/networks.ipynb #64049852
 def histograms(rows: dict,                  # name of a row -> {name of a column: numbers}
