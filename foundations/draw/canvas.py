@@ -25,7 +25,7 @@ def figure(width: float,   # inches
 def _bundle(fig, quick):
     "The forms in which a notebook can show the figure, and what is to be said of the image."
     width, png = int(fig.get_figwidth() * 100), base64.b64encode(_png(fig, quick)).decode()
-    about = f'alt="{html.escape(fig.alt)}" width="{width}"'
+    about = f'alt="{html.escape(fig.alt)}" width="{width + 12}"'           # the padding is a part of it
     look = "max-width:100%;background:white;border-radius:6px;padding:6px;box-sizing:border-box"
     page = f'<img {about} style="{look}" src="data:image/png;base64,{png}">'
     forms = {"image/png": png, "text/html": page, "text/plain": fig.alt}
@@ -58,7 +58,7 @@ def curve_look(i: int,       # which curve, from 0
               ) -> dict:     # what matplotlib's `plot` takes
     "Colour, mark and width of one curve among several."
     if of == 1: return dict(color=FIVE[0], marker="o" if points <= 30 else None)
-    few = points <= 30
+    few = points <= 12
     step, sizes = (1, (11, 8.5, 6.5, 5, 3)) if few else (-(-points // 10), (8, 7, 6.5, 5, 4.5))
     marks = dict(marker="os^Dv"[i], markersize=sizes[i], markevery=(i * step // of, step),
                  markeredgecolor="white", markeredgewidth=0.6)
