@@ -25,7 +25,7 @@ def figure(width: float,   # inches
 def _bundle(fig, quick):
     "The forms in which a notebook can show the figure, and what is to be said of the image."
     width, png = int(fig.get_figwidth() * 100), base64.b64encode(_png(fig, quick)).decode()
-    about = f'alt="{html.escape(fig.alt)}" width="{width + 12}"'           # the padding is a part of it
+    about = f'alt="{html.escape(fig.alt)}" width="{width + 12}"'         # the padding is part of it
     look = "max-width:100%;background:white;border-radius:6px;padding:6px;box-sizing:border-box"
     page = f'<img {about} style="{look}" src="data:image/png;base64,{png}">'
     forms = {"image/png": png, "text/html": page, "text/plain": fig.alt}
