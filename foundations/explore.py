@@ -13,6 +13,8 @@ import numpy as np
 from . import draw
 from .autograd import answers
 from .broadcasting import broadcast_shapes
+from .draw.canvas import brief
+from .draw.graphs import tensors_of
 from .matmul import matmul_lists
 
 # %% ../nbs/tools/explore.ipynb #351a6167
@@ -144,9 +146,8 @@ def sliders(f: Callable,          # takes one value of each option, by name; ret
     shown = HTML()
 
     def show(_=None):
-        data, about = f(**{name: knob.value for name, knob in knobs.items()})._repr_mimebundle_()
-        about = about["image/png"]
-        shown.value = f'<img width="{about["width"]}" alt="{html.escape(about["alt"])}" src="data:image/png;base64,{data["image/png"]}">'
+        forms, _ = f(**{name: knob.value for name, knob in knobs.items()})._repr_mimebundle_()
+        shown.value = forms["text/html"]
 
     for knob in knobs.values(): knob.observe(show, "value")
     show()
@@ -197,7 +198,7 @@ def graph_stepper(result,            # a tensor of one number that needs a gradi
                   names: dict = {},  # name -> tensor
                  ) -> Stepper:       # the leaves; a frame for each result; one for each that passes its gradient on
     "Values forward, then gradients back; changes no tensor. ValueError for another result; else as `draw.graph`."
-    tensors = draw._tensors("graph_stepper", result)
+    tensors = tensors_of(result, "graph_stepper")
     if result.data.size != 1: raise ValueError(f"graph_stepper: expected one number, got shape {result.data.shape}")
     if not result.requires_grad: raise ValueError("graph_stepper: the result needs no gradient")
     walk = _Walk(result, names, tensors)
@@ -243,7 +244,7 @@ def _list(words):
 
 def _told(x, otherwise):
     "One number, or `otherwise` and the shape."
-    return draw._brief(x.item()) if x.size == 1 else f"{otherwise} of shape {tuple(x.shape)}"
+    return brief(x.item()) if x.size == 1 else f"{otherwise} of shape {tuple(x.shape)}"
 
 
 def _gives(t, called):

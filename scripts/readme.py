@@ -20,7 +20,9 @@ def render():
     nb.cells = [c for c in nb.cells if not re.match(r"#\s*\|\s*hide\b", c.source)]
     for cell in nb.cells:                            # a picture's alt text is its plain-text form
         for out in cell.get("outputs", []):
-            if "image/png" in out.get("data", {}): cell.metadata["alt"] = out.data.get("text/plain", "").strip()
+            if "image/png" not in out.get("data", {}): continue
+            cell.metadata["alt"] = out.data.get("text/plain", "").strip()
+            out.data.pop("text/html", None)          # the same picture, for JupyterLab
     body, resources = MarkdownExporter().from_notebook_node(nb)
     images = {}
     for cell in (c for c in nb.cells if c.metadata.get("alt")):

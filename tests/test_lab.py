@@ -115,6 +115,7 @@ def test_chapter_runs_in_the_browser(lab, page, notebook):
     run_all(page, lab(f"nbs/{notebook}"))
     images = page.locator(".jp-OutputArea img")
     assert images.count() and all(image.evaluate("e => e.complete && e.naturalWidth > 0") for image in images.all())
+    assert [image.evaluate("e => e.outerHTML.slice(0, 200)") for image in images.all() if not image.get_attribute("alt")] == []
     for stepper in page.locator(".stepper").all(): move(page, stepper)
     for slider in page.locator(".widget-hslider").all(): slide(page, slider)
     shoot(page, notebook.removesuffix(".ipynb"))
