@@ -70,18 +70,17 @@ class Ladder:
     def add(self,
             f: Callable,  # the new version
             *args,        # what to call it with
-           ) -> str:      # such as "matmul_einsum: 97x matmul_loops"
-        "Time `f(*args)`, and say how many times as fast as the first rung it is."
+           ) -> str:      # such as "matmul_rowcol: 97 times as fast as matmul_loops"
+        "Time `f(*args)`, and compare it with the first rung."
         name = getattr(f, "__name__", repr(f))
-        self.timers[name] = _timer(f, args, budget=0.05)
-        self.seconds[name] = _fastest(*self.timers[name])
-        first = next(iter(self.timers))
-        ratio = factor(self.seconds[first] / self.seconds[name])
-        return f"{name}: the first rung" if name == first else f"{name}: {ratio} {first}"
+        _, number, once = self.timers[name] = _timer(f, args, budget=0.05)
+        times = [once] if number == 1 else _turns({name: self.timers[name]}, 3)[name]
+        self.seconds[name] = median(times)
+        return f"{name}: {_compared(self.seconds, name)}"
 
     def race(self, rounds: int = 3, # how often each rung runs
             ) -> dict[str, float]:  # name -> how many times as fast as the first rung
-        "Time all rungs again, in turns; keeps the median seconds, returns the factors. ValueError without a rung."
+        "Time all rungs in turns; keep the median seconds, return the factors. ValueError without any."
         if not self.timers: raise ValueError("Ladder.race: no rung yet; add one first")
         times = _turns(self.timers, rounds)
         self.seconds = {name: median(ts) for name, ts in times.items()}
@@ -90,9 +89,18 @@ class Ladder:
 # %% ../nbs/tools/timing.ipynb #7d9f11fb
 def factor(x: float,   # a ratio
           ) -> str:    # "0.38x", "2.5x", "97x", "18,000x"
-    "A ratio in words: two digits, as many as a noisy machine can honestly give. ValueError unless it is positive."
+    "A ratio in two digits, as many as a noisy machine can give. ValueError unless it is positive."
     if not 0 < x < float("inf"): raise ValueError(f"factor: expected a positive number, got {x}")
     return f"{float(f'{x:.2g}'):,.10g}x"
+
+
+def _compared(seconds, name):
+    "How `name` compares with the first of them, in words."
+    first = next(iter(seconds))
+    if name == first: return "the first rung"
+    x = seconds[first] / seconds[name]
+    times = factor(max(x, 1 / x)).removesuffix("x")
+    return f"{times} times as fast as {first}" if x >= 1 else f"takes {times} times as long as {first}"
 
 # %% ../nbs/tools/timing.ipynb #5053cfd4
 def peak_bytes(f: Callable,  # what to watch
