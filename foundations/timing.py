@@ -10,7 +10,7 @@ from statistics import median
 
 # %% ../nbs/tools/timing.ipynb #5a80d7f8
 def _timer(f: Callable, args: tuple, budget: float) -> tuple[timeit.Timer, int, float]:
-    "A timer of `f(*args)`, warmed up; how many calls fill about `budget` seconds; and what one call took."
+    "A timer of `f(*args)`, warmed up; how many calls fill `budget` seconds; what one call took."
     timer = timeit.Timer(lambda: f(*args))
     timer.timeit(1)                                   # the first call may compile, allocate, import
     number = 1
@@ -24,23 +24,24 @@ def seconds(f: Callable,            # what to time
             budget: float = 0.1,    # seconds to fill with calls, for each of `repeats` tries
             repeats: int = 3,       # tries; the fastest counts
            ) -> float:              # seconds per call
-    "The time of one call of `f(*args)`, after a warm-up: the fastest of several tries (of one, where a call is long)."
+    "Seconds for `f(*args)`, after a warm-up: the fastest of several tries (of one, if it is long)."
     if repeats < 1: raise ValueError(f"seconds: repeats is {repeats}; expected at least 1")
     return _fastest(*_timer(f, args, budget), repeats)
 
 
 def _fastest(timer: timeit.Timer, number: int, once: float, repeats: int = 3) -> float:
-    "Seconds per call: the fastest of `repeats` tries, or the one try that we have when a call is long."
+    "Seconds per call: the fastest of `repeats` tries, or the one that we have when a call is long."
     return once if number == 1 else min(timer.repeat(repeats, number)) / number
 
 # %% ../nbs/tools/timing.ipynb #e922ddbe
 def race(contestants: dict[str, tuple],   # name -> (function, its arguments ...)
          rounds: int = 5,                 # how often each of them runs
          budget: float = 0.1,             # seconds to fill with calls, each time
-         pause: float = 0.02,             # seconds of quiet before each: threads of other libraries still spin
+         pause: float = 0.02,             # quiet before each: threads of other libraries still spin
         ) -> dict[str, list[float]]:      # name -> seconds per call, one for each round
-    "Time several calls in turns, A B C A B C, so that a change in the machine touches all. ValueError without any."
-    if not contestants or rounds < 1: raise ValueError(f"race: {len(contestants)} contestants in {rounds} rounds; nothing to time")
+    "Time calls in turns, A B C A B C: a change in the machine touches all. ValueError without any."
+    if not contestants or rounds < 1: raise ValueError(
+        f"race: {len(contestants)} contestants in {rounds} rounds; nothing to time")
     timers = {name: _timer(f, tuple(args), budget) for name, (f, *args) in contestants.items()}
     return _turns(timers, rounds, pause)
 
@@ -58,30 +59,29 @@ def _turns(timers: dict, rounds: int, pause: float = 0.02) -> dict[str, list[flo
 def speedups(times: dict[str, list[float]],   # what `race` returns
              base: str,                       # the contestant to compare with
             ) -> dict[str, float]:            # name -> how many times faster than `base`
-    "How many times faster than `base` each contestant is: the median of the ratios within each round."
+    "How many times faster than `base` each contestant is: the median of the rounds' ratios."
     return {name: median(b / t for b, t in zip(times[base], ts)) for name, ts in times.items()}
 
 # %% ../nbs/tools/timing.ipynb #b1e3a6ae
 class Ladder:
     "Versions of one function, each timed and compared with the first."
     def __init__(self):
-        self.timers, self.seconds = {}, {}   # name -> its timer, warmed up; name -> seconds per call
+        self.timers, self.seconds = {}, {}   # name -> timer, warmed up; name -> seconds per call
 
     def add(self,
             f: Callable,  # the new version
             *args,        # what to call it with
-           ) -> str:      # such as "matmul_einsum: 97x matmul_loops"
-        "Time `f(*args)`, and say how many times as fast as the first rung it is."
+           ) -> str:      # such as "matmul_rowcol: 97 times as fast as matmul_loops"
+        "Time `f(*args)`, and compare it with the first rung."
         name = getattr(f, "__name__", repr(f))
-        self.timers[name] = _timer(f, args, budget=0.05)
-        self.seconds[name] = _fastest(*self.timers[name])
-        first = next(iter(self.timers))
-        ratio = factor(self.seconds[first] / self.seconds[name])
-        return f"{name}: the first rung" if name == first else f"{name}: {ratio} {first}"
+        _, number, once = self.timers[name] = _timer(f, args, budget=0.05)
+        times = [once] if number == 1 else _turns({name: self.timers[name]}, 3)[name]
+        self.seconds[name] = median(times)
+        return f"{name}: {_compared(self.seconds, name)}"
 
     def race(self, rounds: int = 3, # how often each rung runs
             ) -> dict[str, float]:  # name -> how many times as fast as the first rung
-        "Time all rungs again, in turns; keeps the median seconds, returns the factors. ValueError without a rung."
+        "Time all rungs in turns; keep median seconds, return the factors. ValueError without any."
         if not self.timers: raise ValueError("Ladder.race: no rung yet; add one first")
         times = _turns(self.timers, rounds)
         self.seconds = {name: median(ts) for name, ts in times.items()}
@@ -90,17 +90,27 @@ class Ladder:
 # %% ../nbs/tools/timing.ipynb #7d9f11fb
 def factor(x: float,   # a ratio
           ) -> str:    # "0.38x", "2.5x", "97x", "18,000x"
-    "A ratio in words: two digits, as many as a noisy machine can honestly give. ValueError unless it is positive."
+    "A ratio in two digits, as many as a noisy machine can give. ValueError unless it is positive."
     if not 0 < x < float("inf"): raise ValueError(f"factor: expected a positive number, got {x}")
     return f"{float(f'{x:.2g}'):,.10g}x"
+
+
+def _compared(seconds, name):
+    "How `name` compares with the first of them, in words."
+    first = next(iter(seconds))
+    if name == first: return "the first rung"
+    x = seconds[first] / seconds[name]
+    n = factor(max(x, 1 / x)).removesuffix("x")
+    return f"{n} times as fast as {first}" if x >= 1 else f"takes {n} times as long as {first}"
 
 # %% ../nbs/tools/timing.ipynb #5053cfd4
 def peak_bytes(f: Callable,  # what to watch
                *args,        # its arguments
               ) -> int:      # bytes
-    "The most memory that `f(*args)` held at any one time, NumPy's arrays included, PyTorch's not. ValueError while tracing."
+    "The most memory that `f(*args)` held at once, PyTorch's left out. ValueError while tracing."
     import tracemalloc
-    if tracemalloc.is_tracing(): raise ValueError("peak_bytes: tracemalloc is already tracing; stop it first")
+    if tracemalloc.is_tracing(): raise ValueError(
+        "peak_bytes: tracemalloc is already tracing; stop it first")
     tracemalloc.start()
     try:
         f(*args)
