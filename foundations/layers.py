@@ -29,7 +29,7 @@ class Layer:
 
     def __call__(self, *args):
         f, _ = self.pair
-        self.inputs, self.out = (*args, *self.params), None   # None for good, should f fail
+        self.inputs, self.out = (*args, *self.params), None   # it stays None, should f fail
         out = f(*self.inputs)
         self.out = takes_gradient(out[...] if any(out is x for x in self.inputs) else out)
         return self.out
