@@ -163,7 +163,7 @@ def not_empty(axis, x) -> tuple[int, ...]:
     return found
 
 
-@shapes("... -> -", axis=not_empty)
+@shapes("any ... -> -", axis=not_empty)
 def amax(x, axis=None, keepdims=False):
     "The largest number along some axes."
     return xp(x).max(x, axis=axis, keepdims=keepdims)
