@@ -7,7 +7,7 @@
     layers        5  the same pairs as classes that remember their inputs
     autograd      6  the engine: `Tensor` finds the order of the way back by itself
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
-    training      8  `SGD`, `DataLoader`, `fit`, `evaluate`, `save`, `load`
+    training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
 
 What they stand on:
 
@@ -17,6 +17,8 @@ What they stand on:
     torchlike     what `Tensor` does as PyTorch does it
     check         are two arrays equal up to rounding, is a gradient right
     data          the handwritten digits
+    files         a state in one file: `save`, `load`
+    runs          what a run of training needs beside its steps
     timing        how many times faster, on a noisy machine
     draw          every figure
     explore       what moves
@@ -31,23 +33,24 @@ __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
            "shapes", "operators", "methods", "torchlike",
-           "check", "data", "timing", "draw", "explore",
+           "check", "data", "files", "runs", "timing", "draw", "explore",
            "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
            "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
          "fit": "training", "evaluate": "training", "accuracy": "training",
-         "save": "training", "load": "training",
+         "save": "files", "load": "files",
          "mnist": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
-    from . import autograd, backward, broadcasting, check, data, draw, explore, forward, layers
-    from . import matmul, methods, nn, operators, shapes, timing, torchlike, training
+    from . import autograd, backward, broadcasting, check, data, draw, explore, files, forward
+    from . import layers, matmul, methods, nn, operators, runs, shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist
-    from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit, load, save
+    from .files import load, save
+    from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit
 else:
     def __getattr__(name):
         if name not in __all__: raise AttributeError(f"{__name__} has no attribute {name!r}")
