@@ -362,7 +362,7 @@ def axes(axis, x) -> tuple[int, ...]:
     try: found = tuple([i + x.ndim if i < 0 else i for i in map(index, asked)])
     except TypeError:
         raise TypeError(f"expected an axis or a tuple of axes, got {axis!r:.60}") from None
-    if not x.ndim and found in ((0,), (-1,)): return ()    # one number has no axis
+    if not x.ndim and found in ((), (0,), (-1,)): return ()    # one number has no axis
     if not found: raise ValueError(
         "axis () means none to NumPy and all to torch; name the axes, or None for all")
     if len({i for i in found if 0 <= i < x.ndim}) < len(found):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import autograd as autograd
-from .autograd import Tensor as Tensor, Where, as_tensor, grad as grad, no_grad as no_grad
+from .autograd import Tensor as Tensor, Where, as_tensor
+from .autograd import grad as grad, no_grad as no_grad
 from .methods import flat
 from .operators import cast, concatenate
 
