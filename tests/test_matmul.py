@@ -187,7 +187,7 @@ def test_lists_that_have_no_product_are_refused():
     for a, b, error, why in [
         (np.ones((5, 7)), [[1.0]], TypeError, "a is not a list of lists but ndarray; for an array use a.tolist()"),
         ([1, 2], [[1]], TypeError, "a is not a list of lists but list"),
-        ([[1, 2], [3]], [[1], [2]], ValueError, "expected rows of one length, got rows of 1 and 2"),
+        ([[1, 2], [3]], [[1], [2]], ValueError, "the rows of a have different lengths: 1 and 2"),
         ([[1, 2]], [[1]], ValueError, "a is (1, 2) and b is (1, 1): expected (n, p) and (p, m); p is 2 in a and 1 in b"),
     ]:
         with pytest.raises(error) as raised: matmul_lists(a, b)
