@@ -38,7 +38,7 @@ class DifferentiableOperator:
     forward: Callable
     backward: Callable
     of: dict[Callable, type[DifferentiableOperator]] = {}    # the bare formula -> its operator
-    asks = False                                             # does `backward` ask what is needed?
+    asks = False                                             # has `backward` a parameter needs_input_grad?
 
     def __init_subclass__(cls):
         cls.of[getattr(cls.forward, "__wrapped__", cls.forward)] = cls
@@ -48,11 +48,14 @@ class DifferentiableOperator:
 
     def __call__(self, *args) -> Tensor:
         inputs = [a if isinstance(a, Tensor) else as_tensor(a, args) for a in args]
-        out = Tensor(self.forward(*[t._data for t in inputs], **self.options))
-        needs = [t.requires_grad for t in inputs]
-        if True in needs and recording.get() and out._data.dtype.kind == "f":
-            out.requires_grad, out.operator, out.args, out.needs_input_grad = True, self, inputs, needs
-            out.made = Tensor.changes
+        try: out = Tensor(self.forward(*[t._data for t in inputs], **self.options))
+        except (TypeError, ValueError, IndexError) as why:
+            if not hasattr(self.forward, "pattern"): raise   # somebody's own: let them see where
+            raise why.with_traceback(None) from None
+        for t in inputs:
+            if t.requires_grad and recording.get() and out._data.dtype.kind == "f":
+                out.requires_grad, out.operator, out.args, out.made = True, self, inputs, Tensor.changes
+                break
         if out._data.base is not None: out.owner = shared(out, inputs)
         return out
 
@@ -64,10 +67,10 @@ def count_uses(result: Tensor) -> dict[Tensor, int]:
     for t in found:
         for a in t.args:
             if not a.requires_grad: continue
-            if a not in waiting:
-                waiting[a] = 0
+            if a in waiting: waiting[a] += 1
+            else:
+                waiting[a] = 1
                 found.append(a)
-            waiting[a] += 1
     return waiting
 
 
@@ -77,7 +80,7 @@ def walk(result: Tensor, dout, keep=()) -> tuple[list[Tensor], dict[Tensor, Any]
     for t in ready:
         if t.operator is None: continue
         for a, g in zip(t.args, answers(t, gradients[t])):
-            if a not in waiting: continue                    # it needs none
+            if not a.requires_grad: continue
             gradients[a] = gradients[a] + g if a in gradients else g
             waiting[a] -= 1
             if waiting[a] == 0: ready.append(a)
@@ -87,24 +90,30 @@ def walk(result: Tensor, dout, keep=()) -> tuple[list[Tensor], dict[Tensor, Any]
 
 def answers(t: Tensor, dout) -> tuple:
     "What the gradient of t means for each argument of the operator that made it. ValueError where it cannot tell."
-    operator, options = t.operator, t.operator.options
-    if not t.args: raise ValueError(
-        "backward: this graph was walked already, and freed; first use backward(retain_graph=True)")
-    for a in t.args:
-        if (a if a.owner is None else a.owner).changed > t.made: raise ValueError(
-            f"backward: an input of {type(operator).__name__}, of shape {a.shape}, was changed after it was used")
-    inputs = t.args if isinstance(dout, Tensor) else [a._data for a in t.args]
-    if operator.asks: options = options | {"needs_input_grad": t.needs_input_grad}
+    operator, args, options = t.operator, t.args, t.operator.options
+    if t.made != Tensor.changes or not args: refuse_changed(t)
+    inputs = args if isinstance(dout, Tensor) else [a._data for a in args]
+    if operator.asks: options = {**options, "needs_input_grad": [a.requires_grad for a in args]}
     found = operator.backward(dout, *inputs, **options)
     if type(found) is not tuple or len(found) != len(inputs): raise ValueError(
         f"backward: {type(operator).__name__}.backward gives {f'a tuple of {len(found)}' if isinstance(found, tuple) else f'a {type(found).__name__}'}; "
         f"expected a tuple of {len(inputs)}, one gradient for each input")
-    return tuple([fitting(operator, g, a) if need else None for g, a, need in zip(found, t.args, t.needs_input_grad)])
+    for g, a, x in zip(found, args, inputs):
+        if a.requires_grad and (type(g) is not type(x) or g.shape != x.shape or g.dtype is not x.dtype):
+            return tuple([fitting(operator, g, a) if a.requires_grad else None for g, a in zip(found, args)])
+    return found
+
+
+def refuse_changed(t):
+    if not t.args: raise ValueError(
+        "backward: this graph was walked already, and freed; first use backward(retain_graph=True)")
+    for a in t.args:
+        if (a if a.owner is None else a.owner).changed > t.made: raise ValueError(
+            f"backward: an input of {type(t.operator).__name__}, of shape {a.shape}, was changed after it was used")
 
 
 def fitting(operator, g, a: Tensor):
     "A gradient, in the dtype of the tensor it is for; ValueError where there is none, or of another shape."
-    if getattr(g, "shape", None) == a._data.shape and g.dtype is a._data.dtype: return g
     if g is None: raise ValueError(f"backward: {type(operator).__name__}.backward gives no gradient where one is needed")
     g = g if isinstance(g, Tensor) else np.asarray(g)
     if g.shape != a.shape: raise ValueError(
@@ -116,7 +125,16 @@ def fitting(operator, g, a: Tensor):
 class Signs:
     "Python's signs for tensors, as `numpy.lib.mixins.NDArrayOperatorsMixin` has them for arrays."
     __slots__ = ()
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__                               # equal numbers do not make two tensors one
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        "`array + tensor` is the tensor's sign, `array -= tensor` takes its numbers; other functions refuse."
+        if out is not None: return getattr(ufunc, method)(
+            *[x.numpy() if isinstance(x, Tensor) else x for x in inputs], out=out, **options)
+        sign = REFLECTED.get(ufunc.__name__)
+        if sign and method == "__call__" and not isinstance(inputs[0], Tensor): return getattr(self, sign)(inputs[0])
+        raise TypeError(f"{ufunc.__name__}: NumPy's functions take no tensors; use a method, or t.detach().numpy()")
+
     def __add__(self, other): return Addition()(self, other)
     def __radd__(self, other): return Addition()(other, self)
     def __sub__(self, other): return Subtraction()(self, other)
@@ -157,8 +175,13 @@ class Signs:
         touch(self)
 
 
+REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
+             "power": "__rpow__", "matmul": "__rmatmul__", "equal": "__eq__", "not_equal": "__ne__",
+             "less": "__gt__", "less_equal": "__ge__", "greater": "__lt__", "greater_equal": "__le__"}
+
+
 class Tensor(Signs, ArrayLike, Methods):
-    __slots__ = ("_data", "grad", "requires_grad", "operator", "args", "needs_input_grad", "made", "changed",
+    __slots__ = ("_data", "grad", "requires_grad", "operator", "args", "made", "changed",
                  "owner", "retains_grad", "__weakref__")
     changes = 0
 
@@ -211,27 +234,24 @@ class Tensor(Signs, ArrayLike, Methods):
         ready, gradients = walk(self, first(self, gradient, create_graph))
         given = set()
         for t, g in gradients.items():
-            t.grad = own(g, given) if t.grad is None else t.grad + g
-        if create_graph if retain_graph is None else retain_graph: return
-        for t in ready: t.args = ()
+            if type(g) is np.ndarray and (g.base is not None or id(g) in given): g = g.copy()   # its own memory
+            given.add(id(g))
+            t.grad = g if t.grad is None else t.grad + g
+        if not (create_graph if retain_graph is None else retain_graph):
+            for t in ready: t.args = ()
 
 
 def first(t, gradient, create_graph):
     if not t.requires_grad: raise ValueError(
         "backward: no leaf of this tensor needs a gradient; make one of them with requires_grad=True")
-    if gradient is None and t._data.size != 1: raise ValueError(
+    x = t._data
+    if gradient is None and x.size != 1: raise ValueError(
         f"backward: this tensor is {t.shape}, so its gradient must be given; only that of one number is 1")
-    g = np.ones(t.shape, t.dtype) if gradient is None else np.array(array(gradient), t.dtype)
-    if g.shape != t.shape: raise ValueError(
+    g = np.array(1 if gradient is None else array(gradient), x.dtype)      # a copy
+    if gradient is None: g = g.reshape(x.shape)
+    if g.shape != x.shape: raise ValueError(
         f"backward: the gradient is {g.shape} and the tensor {t.shape}: expected the same shape")
     return (gradient if isinstance(gradient, Tensor) else Tensor(g)) if create_graph else g
-
-
-def own(g, given: set):
-    if isinstance(g, Tensor): return g
-    g = np.array(g) if type(g) is not np.ndarray or g.base is not None or id(g) in given else g
-    given.add(id(g))
-    return g
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph: bool = False, allow_unused: bool = False):
@@ -249,6 +269,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph: bo
 def array(data) -> np.ndarray:
     "Anything that is one as an array of real numbers; else TypeError."
     if isinstance(data, Tensor): return data._data
+    if isinstance(data, np.floating): return np.asarray(data)
     try: x = np.asarray(data)
     except ValueError as why: raise ValueError(f"Tensor: {why}") from None   # rows of different lengths
     if x.dtype.kind not in "fiub" or isinstance(data, np.ma.MaskedArray): raise TypeError(
@@ -268,6 +289,14 @@ def as_tensor(a, beside=()) -> Tensor:
         for t in beside:
             if isinstance(t, Tensor) and t._data.dtype.kind == "f": return Tensor(np.asarray(a, t._data.dtype))
     return Tensor(a)
+
+
+def weak(arrays: list) -> list:
+    "Of two arrays of floats, one number takes the dtype of the other, as in PyTorch."
+    if len(arrays) != 2 or arrays[0].dtype is arrays[1].dtype: return arrays
+    a, b = arrays
+    if a.dtype.kind != "f" or b.dtype.kind != "f" or (a.ndim == 0) == (b.ndim == 0): return arrays
+    return [a.astype(b.dtype), b] if a.ndim == 0 else [a, b.astype(a.dtype)]
 
 
 def plain(x): return x._data if isinstance(x, Tensor) else x
