@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import draw
-from .autograd import answers
 from .broadcasting import broadcast_shapes
 from .draw.canvas import brief
 from .draw.graphs import tensors_of
@@ -210,11 +209,15 @@ def graph_stepper(result,            # a tensor of one number that needs a gradi
     ready, walk.gradients[result] = [result], np.ones_like(result.data)
     for t in ready:
         if not t.args: continue
-        frames.append(_graph_frame(walk, _tells(t, walk.back(t), walk), [t]))
+        answers = walk.back(t)
+        frames.append(_graph_frame(walk, _tells(t, answers, walk), [t]))
         ready += [a for a in dict.fromkeys(t.args) if a.requires_grad and not walk.waiting[a]]
     return Stepper(frames, "Forward, then back")
 
 # %% ../nbs/tools/explore.ipynb #2029eba2
+from .autograd import answers
+
+
 class _Walk:
     "How far values and gradients have come through the graph of `result`."
 
@@ -228,12 +231,12 @@ class _Walk:
 
     def back(self, t):
         "The answers of `t` to its gradient, added to those that its arguments have."
-        told = answers(t, self.gradients[t])
-        for a, g in zip(t.args, told):
-            if g is None: continue
+        found = answers(t, self.gradients[t])
+        for a, g in zip(t.args, found):
+            if not a.requires_grad: continue
             self.gradients[a] = g if self.gradients[a] is None else self.gradients[a] + g
             self.waiting[a] -= 1
-        return told
+        return found
 
 # %% ../nbs/tools/explore.ipynb #33ab558e
 def _list(words):
@@ -256,7 +259,8 @@ def _gives(t, called):
 def _tells(t, answers, walk):
     "What a result is told and answers, and which arguments that were used more than once wait or are complete."
     others, same = list(dict.fromkeys(t.args)), len(set(t.args)) == 1
-    parts = [_told(g, "a gradient") if g is not None else "nothing" for g in answers]
+    parts = [_told(g, "a gradient") if a.requires_grad else "nothing"
+             for a, g in zip(t.args, answers)]
     if not same: parts = [f"{part} for {walk.called[a]}" for part, a in zip(parts, t.args)]
     told = _told(walk.gradients[t], "a gradient")
     text = f"Back: {type(t.operator).__name__} is told {told}, and answers {_list(parts)}."

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import autograd as autograd
-from .autograd import Tensor as Tensor, Where, as_tensor
+from .autograd import Tensor as Tensor, Where
 from .autograd import grad as grad, no_grad as no_grad
 from .methods import flat
 from .operators import cast, concatenate
+from .shapes import common_shape
 
 if TYPE_CHECKING:
     from foundations import nn as nn, training
     optim = training
 
 # %% auto #0
-__all__ = ['float16', 'float32', 'float64', 'uint8', 'int8', 'int16', 'int32', 'int64', 'inf', 'nan', 'pi', 'empty',
+__all__ = ['float16', 'float32', 'float64', 'uint8', 'int8', 'int16', 'int32', 'int64', 'inf', 'nan', 'pi', 'as_tensor', 'empty',
            'default_generator', 'manual_seed', 'exp', 'log', 'sqrt', 'sin', 'cos', 'tanh', 'sigmoid', 'relu', 'square',
            'softmax', 'log_softmax', 'logsumexp', 'clamp', 'clip', 'var', 'std', 'mean', 'amax', 'amin', 'argmax',
            'argmin', 'gather', 'flatten', 'reshape', 'permute', 'squeeze', 'unsqueeze', 'transpose', 'split', 'chunk',
@@ -62,6 +63,9 @@ def asarray(data, dtype=None, device=None, copy=None, requires_grad=False) -> Te
 def tensor(data, *, dtype=None, device=None, requires_grad=False) -> Tensor:
     "A tensor with memory of its own."
     return asarray(data, dtype, device, True, requires_grad)
+
+
+as_tensor = asarray
 
 
 def from_numpy(x: np.ndarray) -> Tensor:
@@ -177,7 +181,7 @@ def randperm(n, *, generator=None) -> Tensor:
 def multinomial(input, num_samples, replacement=False, *,
                 generator=None) -> Tensor:
     "Places drawn with the probabilities of a row, or of each row: (n,) or (rows, n), not negative."
-    weights, rng = np.asarray(as_tensor(input).detach(), float64), rng_of(generator)
+    weights, rng = np.asarray(autograd.as_tensor(input).detach(), float64), rng_of(generator)
     drawn = [rng.choice(len(row), num_samples, replacement, row / row.sum())
              for row in np.atleast_2d(weights)]
     return Tensor(np.array(drawn).reshape(*weights.shape[:-1], num_samples))
@@ -185,7 +189,7 @@ def multinomial(input, num_samples, replacement=False, *,
 # %% ../nbs/tools/torchlike.ipynb #ef407451
 def function_of(name: str) -> Callable[..., Tensor]:
     "The method of this name as a function."
-    def function(x, *args, **options): return getattr(as_tensor(x), name)(*args, **options)
+    def function(x, *args, **options): return getattr(autograd.as_tensor(x), name)(*args, **options)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = getattr(Tensor, name).__doc__
     return function
@@ -208,7 +212,7 @@ allclose, masked_fill = function_of("allclose"), function_of("masked_fill")
 # %% ../nbs/tools/torchlike.ipynb #a07798df
 def matmul(a, b) -> Tensor:
     "a @ b."
-    return as_tensor(a) @ b
+    return autograd.as_tensor(a) @ b
 
 
 mm = bmm = dot = matmul
@@ -216,12 +220,12 @@ mm = bmm = dot = matmul
 
 def cat(tensors, dim=0) -> Tensor:
     "One after the other along an axis."
-    return concatenate(*map(as_tensor, tensors), axis=dim)
+    return concatenate(*map(autograd.as_tensor, tensors), axis=dim)
 
 
 def stack(tensors, dim=0) -> Tensor:
     "One beside the other, along a new axis."
-    return cat([as_tensor(t).unsqueeze(dim) for t in tensors], dim)
+    return cat([autograd.as_tensor(t).unsqueeze(dim) for t in tensors], dim)
 
 
 def where(condition, input, other) -> Tensor:
@@ -231,14 +235,15 @@ def where(condition, input, other) -> Tensor:
 # %% ../nbs/tools/torchlike.ipynb #dbb312e1
 def maximum(input, other) -> Tensor:
     "The larger of two, number by number; equal ones share the gradient."
-    a, b = as_tensor(input, (other,)), as_tensor(other, (input,))
-    shape = np.broadcast_shapes(a.shape, b.shape)
+    a, b = autograd.as_tensor(input, (other,)), autograd.as_tensor(other, (input,))
+    shape = common_shape(a.shape, b.shape)
+    if shape is None: raise ValueError(f"maximum: {a.shape} and {b.shape} do not fit")
     return stack([broadcast_to(a, shape), broadcast_to(b, shape)]).amax(0)
 
 
 def minimum(input, other) -> Tensor:
     "The smaller of two, number by number; equal ones share the gradient."
-    return -maximum(-as_tensor(input), -as_tensor(other))
+    return -maximum(-autograd.as_tensor(input), -autograd.as_tensor(other))
 
 # %% ../nbs/tools/torchlike.ipynb #f1752f8d
 def below(x: Tensor, diagonal) -> np.ndarray:
@@ -280,7 +285,7 @@ def concat(xs, axis=0) -> Tensor:
 # %% ../nbs/tools/torchlike.ipynb #72386fd9
 def sign(x) -> Tensor:
     "-1, 0 or 1; no gradient flows through it."
-    return Tensor(np.sign(as_tensor(x)._data))
+    return Tensor(np.sign(autograd.as_tensor(x)._data))
 
 
 isdtype, result_type = np.isdtype, np.result_type
@@ -300,7 +305,7 @@ def min(input, dim=None, keepdim=False) -> Any:
 
 def isnan(x) -> Tensor:
     "Where a number is none."
-    return Tensor(np.isnan(as_tensor(x)._data))
+    return Tensor(np.isnan(autograd.as_tensor(x)._data))
 
 
 def device(name: str) -> str:
