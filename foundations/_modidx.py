@@ -157,7 +157,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'foundations.autograd.put_within': ('engine.html#put_within', 'foundations/autograd.py'),
                                       'foundations.autograd.refuse_answers': ('engine.html#refuse_answers', 'foundations/autograd.py'),
                                       'foundations.autograd.refuse_changed': ('engine.html#refuse_changed', 'foundations/autograd.py'),
-                                      'foundations.autograd.refuse_unused': ('engine.html#refuse_unused', 'foundations/autograd.py'),
                                       'foundations.autograd.set_data': ('engine.html#set_data', 'foundations/autograd.py'),
                                       'foundations.autograd.several': ('engine.html#several', 'foundations/autograd.py'),
                                       'foundations.autograd.touch': ('engine.html#touch', 'foundations/autograd.py'),
