@@ -73,7 +73,6 @@ def softmax(x, axis=-1):
 def log_softmax(x, axis=-1):
     "Logarithm of softmax, x - log Σ eˣ."
     # log(softmax(x, axis)), which loses what is small
-    if 0 in x.shape: return x * 1   # no numbers: no sum to take the logarithm of
     x = x - largest(x, axis)
     return x - log(exp(x).sum(axis, keepdims=True))
 
@@ -95,7 +94,7 @@ def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
     He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1502.01852.
     """
     fan = shape[0] if mode == "fan_in" else shape[1]
-    return math.sqrt(2 / ((1 + a**2) * max(fan, 1)))   # 0 inputs, no weights: any number will do
+    return math.sqrt(2 / ((1 + a**2) * max(fan, 1)))
 
 @shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"))
 def kaiming_normal(shape: tuple[int, int],  # (n_in, n_out)
@@ -116,22 +115,20 @@ def kaiming_uniform(shape: tuple[int, int], generator, a: float = 0.0, mode: str
     return random("uniform", shape, generator, dtype) * (math.sqrt(3) * s)
 
 @shapes(shape=two_sizes, generator=a_generator)
-def xavier_normal(shape: tuple[int, int],  # (n_in, n_out)
-                  generator,               # np.random.Generator, or torch.Generator for a tensor
+def xavier_normal(shape: tuple[int, int], generator,
                   gain: float = 1.0,       # multiplies the standard deviation
-                  dtype=None,              # of the result; None: float32, or torch's default
-                 ):
-    """Normal random weights with the standard deviation gain·√(2 / (n_in + n_out)).
+                  dtype=None):
+    """Normal random weights, standard deviation gain·√(2 / (n_in + n_out)).
 
-    Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html.
+    Arguments of `kaiming_normal`. Glorot and Bengio 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html.
     """
-    n_in, n_out = shape
-    s = float(gain) * math.sqrt(2 / max(n_in + n_out, 1))   # a plain float changes no dtype
+    s = float(gain) * math.sqrt(2 / max(shape[0] + shape[1], 1))
     return random("normal", shape, generator, dtype) * s
 
 # %% ../nbs/03_forward.ipynb #ef4feca6
 @shapes("..., n -> ...", axis=one_axis, b=fits_along)
 def add_bias(x, b, axis=-1):
     "A bias along one axis of x."
-    # (2, 3, 4, 4) + (3, 1, 1), for axis 1
-    return x + b.reshape(len(b), *[1] * (x.ndim - 1 - axis % x.ndim))
+    after = x.ndim - 1 - axis % x.ndim          # how many axes follow
+    return x + b.reshape(len(b), *[1] * after)   # (2, 3, 4, 4) + (3, 1, 1), for axis 1

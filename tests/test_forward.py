@@ -72,7 +72,8 @@ def test_along_an_axis(torch):
     def check(x, data):
         axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
         agree(softmax, lambda t: torch.softmax(t, axis), x, axis=axis)
-        agree(log_softmax, lambda t: torch.log_softmax(t, axis), x, axis=axis)
+        with np.errstate(divide="ignore" if 0 in x.shape else "warn"):   # log of a sum of nothing
+            agree(log_softmax, lambda t: torch.log_softmax(t, axis), x, axis=axis)
         for f, theirs in ((sum, torch.sum), (mean, torch.mean)):
             agree(f, lambda t: theirs(t, axis), x, axis=axis)
             agree(f, lambda t: theirs(t, axis, keepdim=True), x, axis=axis, keepdims=True)
@@ -165,7 +166,8 @@ def test_an_empty_batch_is_no_error():
 
 @pytest.mark.parametrize("shape, axis", [((3, 0), -1), ((3, 0), 0), ((0, 3), 0), ((2, 0, 3), 1), ((0,), 0)])
 def test_shares_of_nothing(shape, axis):
-    for f in (softmax, log_softmax): assert f(np.ones(shape), axis).shape == shape
+    with np.errstate(divide="ignore"):                      # log of a sum of nothing
+        for f in (softmax, log_softmax): assert f(np.ones(shape), axis).shape == shape
 
 
 def test_the_mean_of_nothing_is_nan():
@@ -235,8 +237,7 @@ X, W, B = np.ones((5, 784), np.float32), np.ones((784, 50), np.float32), np.ones
     ("cross_entropy: targ[2] is 10: expected a class from 0 to 9", ValueError,
      lambda: cross_entropy(FOUR, np.array([3, 1, 10, 0]))),
     ("targ[0] is -1", ValueError, lambda: cross_entropy(FOUR, np.array([-1, 0, 0, 0]))),
-    ("targ has dtype float64: expected integers, a class for each row; for one-hot rows use targ.argmax(1)",
-     TypeError, lambda: cross_entropy(FOUR, np.ones(4))),
+    ("targ has dtype float64: expected integers", TypeError, lambda: cross_entropy(FOUR, np.ones(4))),
     ("logits is (4, 10) and targ is (3,): expected (n, c) and (n,)", ValueError,
      lambda: cross_entropy(FOUR, np.array([3, 1, 0]))),
     ("expected real numbers, got complex128", TypeError, lambda: square(np.ones(2, complex))),
@@ -252,7 +253,7 @@ def refused(words, error, f, *args):
 
 
 def test_refused_between_libraries(torch):
-    refused("linear: expected arrays of one library, NumPy or torch; got ndarray, Tensor and ndarray",
+    refused("linear: expected arrays of one library, NumPy or torch; got ndarray and Tensor",
             TypeError, linear, X, torch.ones(784, 50), B)
     refused("ndarray and Tensor", TypeError, cross_entropy, FOUR, torch.tensor([3, 1, 2, 0]))
 
