@@ -17,7 +17,7 @@ from .nn import as_numpy, is_whole_number, random_generator
 from .runs import Batches, History, Optimizer, Run, explained, finite, finite_state
 from .runs import gradients, in_use, learnable, library_of, not_negative, pairs
 
-_all_ = ["History", "load", "save"]
+_all_ = ["History", "load", "save"]    # handed on: they can be had from here, too
 
 # %% ../nbs/08_training.ipynb #9536ba56
 class SGD:
@@ -124,7 +124,7 @@ def fit(model: Any, optimizer: Optimizer,     # ours, or PyTorch's
         path: str | PathLike | None = None,   # a file to `save` the state in after each epoch
         history: History | None = None,       # one to go on with; None: a new one
         show: bool = True) -> History:        # a bar, and in a notebook a curve
-    "Train a model. FloatingPointError, with the likely cause, for a loss that is not finite."
+    "Train a model. FloatingPointError for a loss that is not finite; errors carry the `history`."
     run = Run(model, optimizer, train, valid, epochs, loss_func, path, history, show)
     with run, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, epochs + 1):

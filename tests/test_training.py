@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from foundations import nn
 from foundations.autograd import Tensor
 from foundations.check import test_near as assert_near
+from foundations.data import mnist, normalize
 from foundations.training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit, load, save
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -722,3 +723,15 @@ def test_checksums_of_numbers_are_compared(path, good):
     assert zlib.crc32(changed) != zlib.crc32(good)
     path.write_bytes(changed)
     with pytest.raises(ValueError, match="is damaged"): load(path)
+
+
+# ---- the digits ----
+
+def test_fifteen_epochs_read_the_digits():
+    x, y, more, answers = mnist()
+    mean, std, rng = x.mean(), x.std(), np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(784, 50, generator=rng), nn.ReLU(), nn.Linear(50, 10, generator=rng))
+    train = DataLoader(Dataset(normalize(x, mean, std), y), 64, shuffle=True, generator=rng)
+    valid = DataLoader(Dataset(normalize(more, mean, std), answers), 500)
+    history = fit(model, SGD(model.parameters(), 0.02, 0.8, weight_decay=1e-3), train, valid, epochs=15, **quiet)
+    assert len(history.losses) == 15 * 157 and history.checks[-1][2] >= 0.94
