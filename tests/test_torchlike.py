@@ -8,10 +8,7 @@ import foundations.torchlike as ours
 from foundations.autograd import Tensor
 from foundations.methods import along
 
-needs_torch = pytest.mark.skipif(__import__("importlib").util.find_spec("torch") is None, reason="PyTorch is not installed")
-
-
-@pytest.fixture(params=["ours", pytest.param("torch", marks=needs_torch)])
+@pytest.fixture(params=["ours", "torch"])
 def torch(request): return ours if request.param == "ours" else pytest.importorskip("torch")
 
 
@@ -123,7 +120,6 @@ def numbers(out):
     return [out] if isinstance(out, (int, float)) else []
 
 
-@needs_torch
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_a_program_gives_torchs_numbers(program, real):
     np.testing.assert_allclose(numbers(program(ours)), numbers(program(real)), rtol=2e-3, atol=2e-5)
