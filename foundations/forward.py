@@ -73,6 +73,7 @@ def softmax(x, axis=-1):
 def log_softmax(x, axis=-1):
     "Logarithm of softmax, x - log Σ eˣ."
     # log(softmax(x, axis)), which loses what is small
+    if 0 in x.shape: return x * 1   # of no numbers there is no logarithm
     x = x - largest(x, axis)
     return x - log(exp(x).sum(axis, keepdims=True))
 
