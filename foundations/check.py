@@ -22,7 +22,7 @@ def _read(x, name):
     try:
         if is_torch_array(x):
             dtype = str(x.dtype).removeprefix("torch.")
-            x = (x.float() if dtype == "bfloat16" else x).numpy(force=True)   # NumPy has no bfloat16
+            x = (x.float() if dtype == "bfloat16" else x).numpy(force=True)   # unknown to NumPy
         else:
             x = np.asarray(x)
             dtype = x.dtype.name
@@ -30,7 +30,8 @@ def _read(x, name):
         raise ValueError(f"{name} is not an array of numbers: {e}") from None
     tol = 0.0 if x.dtype.kind in "biu" else _TOL.get(dtype)
     if tol is None:
-        raise TypeError(f"{name} has dtype {dtype}; expected integers, booleans or one of {', '.join(_TOL)}")
+        floats = ", ".join(_TOL)
+        raise TypeError(f"{name} has dtype {dtype}; expected integers, booleans or one of {floats}")
     return x, tol
 
 # %% ../nbs/tools/check.ipynb #53af21ef
@@ -55,25 +56,27 @@ def _need_tolerance(name, tol):
 def fails(match: str = "", # words that the message must contain
           error: type[Exception] = AssertionError, # what the block must raise
           ) -> Iterator[None]:
-    "Expect the block to raise `error` with `match` in the message, and print it; `AssertionError` if it does not."
+    "Expect the block to raise `error` with `match` in its message; print it, or `AssertionError`."
     try: yield
     except error as e:
-        if match not in str(e): raise AssertionError(f"fails: expected {match!r} in the message: {e}") from e
+        if match not in str(e):
+            raise AssertionError(f"fails: expected {match!r} in the message: {e}") from e
         print(f"{type(e).__name__}: {e}")
     else: raise AssertionError(f"fails: expected {error.__name__}, and the block raised nothing")
 
 # %% ../nbs/tools/check.ipynb #10e9204c
 def test_near(a: ArrayLike, # what was computed: a number, NumPy array or torch tensor of any shape
               b: ArrayLike, # what it should be, of the same shape
-              rtol: float | None = None, # part of `|b|` allowed at each element; None: by dtype, the coarser of the two
-              atol: float | None = None, # allowed besides, in the unit of `b`; None: `rtol` times the largest `|b|`
+              rtol: float | None = None, # part of `|b|` allowed; None: by the coarser dtype
+              atol: float | None = None, # allowed besides; None: `rtol` times the largest `|b|`
               ) -> None:
-    "`AssertionError` unless `a` is near `b`; `TypeError` or `ValueError` for what cannot be compared."
+    "`AssertionError` unless `a` is near `b`; `TypeError`, `ValueError` if they cannot be compared."
     (a, tol_a), (b, tol_b) = _read(a, "test_near: a"), _read(b, "test_near: b")
     rtol = max(tol_a, tol_b) if rtol is None else rtol
     _need_tolerance("test_near: rtol", rtol)
     if atol is not None: _need_tolerance("test_near: atol", atol)
-    if a.shape != b.shape: raise AssertionError(f"test_near: shapes differ: a is {a.shape} and b is {b.shape}")
+    if a.shape != b.shape:
+        raise AssertionError(f"test_near: shapes differ: a is {a.shape} and b is {b.shape}")
     _need_finite(a, "test_near: a", AssertionError)
     _need_finite(b, "test_near: b", AssertionError)
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
@@ -90,25 +93,26 @@ test_near.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 def _worst(a, b, off, room, bad):
     "Where `a` and `b` are farthest outside what is allowed, and the largest difference of all."
     i = _index(np.where(bad, off - room, -np.inf).argmax(), a.shape)
-    apart = abs(a[i].item() - b[i].item())      # of Python's integers, where they are integers: exact
+    apart = abs(a[i].item() - b[i].item())      # exact for integers, which are Python's here
     count = f" at {bad.sum()} of {a.size} places, worst at index {i}" if a.shape else ""
-    return (f"{count}: a is {a[i]!s}, b is {b[i]!s}, {apart:.3g} apart where {room[i]:.3g} is allowed; "
-            f"the largest difference is {max(apart, off.max()):.3g}")
+    return (f"{count}: a is {a[i]!s}, b is {b[i]!s}, {apart:.3g} apart where {room[i]:.3g} is "
+            f"allowed; the largest difference is {max(apart, off.max()):.3g}")
 
 # %% ../nbs/tools/check.ipynb #a3b07e43
-def test_near_zero(a: ArrayLike, # what should be 0 everywhere: a number, NumPy array or torch tensor of any shape
+def test_near_zero(a: ArrayLike, # what should be 0: number, NumPy array or torch tensor
                    tol: float = 1e-3, # largest distance from 0 allowed, in the unit of `a`
                    ) -> None:
-    "`AssertionError` unless each element is finite and within `tol` of 0; `TypeError` or `ValueError` for other input."
+    "`AssertionError` unless all are within `tol` of 0; `TypeError`, `ValueError` for other input."
     a, _ = _read(a, "test_near_zero: a")
     _need_tolerance("test_near_zero: tol", tol)
-    if not a.size: raise ValueError(f"test_near_zero: a is empty, shape {a.shape}: there is nothing to test")
+    if not a.size:
+        raise ValueError(f"test_near_zero: a is empty, shape {a.shape}: there is nothing to test")
     _need_finite(a, "test_near_zero: a", AssertionError)
     off = np.abs(a.astype(np.float64))
     if off.max() > tol:
         i = _index(off.argmax(), a.shape)
-        raise AssertionError(f"test_near_zero: a is {a[i]!s} at index {i}, farther from 0 than {tol:g}; "
-                             f"so are {(off > tol).sum()} of {a.size} elements")
+        raise AssertionError(f"test_near_zero: a is {a[i]!s} at index {i}, farther from 0 than "
+                             f"{tol:g}; so are {(off > tol).sum()} of {a.size} elements")
 
 test_near_zero.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 
@@ -116,10 +120,12 @@ test_near_zero.__test__ = False   # pyright: ignore[reportFunctionMemberAccess]
 def tdist(a: ArrayLike, # number, NumPy array or torch tensor of any shape
           b: ArrayLike, # the other, of the same shape
           ) -> float: # 0 or more, in the unit of `a`; `nan` or infinite where they are
-    "Distance of two arrays: root of the sum of squared differences; `ValueError` where shapes differ."
+    "Root of the sum of squared differences of two arrays; `ValueError` where shapes differ."
     (a, _), (b, _) = _read(a, "tdist: a"), _read(b, "tdist: b")
-    if a.shape != b.shape: raise ValueError(f"tdist: shapes differ: a is {a.shape} and b is {b.shape}")
-    with np.errstate(over="ignore", invalid="ignore"): d = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    if a.shape != b.shape:
+        raise ValueError(f"tdist: shapes differ: a is {a.shape} and b is {b.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        d = np.abs(a.astype(np.float64) - b.astype(np.float64))
     top = float(d.max(initial=0))
     return top * float(np.sqrt(((d / top) ** 2).sum())) if 0 < top < np.inf else top
 
@@ -135,7 +141,7 @@ def _float64(x, name):
     return np.array(a, dtype=np.float64 if tol else a.dtype)
 
 def _steps(x):
-    "How far each element of `x` moves for a step of 1, an array of the shape of `x`; None for integers."
+    "How far each element of `x` moves for a step of 1, in the shape of `x`; None for integers."
     x, tol = _read(x, "x")
     return np.asarray(np.maximum(1.0, np.abs(x))) if tol else None
 
@@ -145,7 +151,8 @@ def _guarded(f, who):
     def value(*args):
         out, tol = _read(f(*deepcopy(args)), f"{who}: the value of f")
         if tol != _TOL["float64"]:
-            raise TypeError(f"{who}: f gave {out.dtype} for float64 arguments; finite differences need float64")
+            raise TypeError(f"{who}: f gave {out.dtype} for float64 arguments; "
+                            "finite differences need float64")
         return out.astype(np.float64)
     return value
 
@@ -170,15 +177,17 @@ def _only(u, i):
 
 # %% ../nbs/tools/check.ipynb #8cef784d
 def numerical_grad(f: Callable, # takes the arguments, gives one float
-                   *args: ArrayLike, # numbers, NumPy arrays or torch tensors; copied to float64, yours are not touched
+                   *args: ArrayLike, # numbers, NumPy arrays or torch tensors; copied to float64
                    step: float = _STEP, # step for elements up to 1 in size, in proportion beyond
-                   ) -> tuple: # per argument a float64 gradient of its shape and library; None for integers and booleans
-    "Gradient of `f` by central differences; `ValueError` or `TypeError` where there is none to take."
+                   ) -> tuple: # per argument a float64 gradient as it is, None for integers
+    "Gradient of `f` by central differences; `ValueError` or `TypeError` where there is none."
     if not isinstance(step, Real) or not 0 < step < np.inf:
         raise ValueError(f"numerical_grad: step is {step!r}; expected a number above 0")
     args = tuple(_float64(x, f"numerical_grad: argument {k}") for k, x in enumerate(args))
     f = _guarded(f, "numerical_grad")
-    if (value := f(*args)).shape: raise ValueError(f"numerical_grad: f gives shape {value.shape}; expected one number, shape ()")
+    if (value := f(*args)).shape:
+        raise ValueError(f"numerical_grad: f gives shape {value.shape}; "
+                         "expected one number, shape ()")
     _need_finite(value, "numerical_grad: the value of f", ValueError)
     return tuple(_one_by_one(f, args, k, step) for k in range(len(args)))
 
@@ -192,15 +201,18 @@ def _one_by_one(f, args, k, step):
 
 # %% ../nbs/tools/check.ipynb #4d655453
 def _gradient(g, x, k):
-    "Gradient `g` of argument `k` as a float64 NumPy array, None for integers; `AssertionError` if it is unfit for `x`."
+    "Gradient `g` of argument `k` in float64, None for integers; `AssertionError` if unfit for `x`."
     name = f"gradcheck: argument {k}"
     x, tol = _read(x, name)
     if g is None and tol: raise AssertionError(f"{name} holds floats, and f_grad gives None for it")
     if g is None: return None
-    if not tol: raise AssertionError(f"{name} holds {x.dtype}, so f_grad should give None; pass floats to check a gradient")
+    if not tol:
+        raise AssertionError(f"{name} holds {x.dtype}, so f_grad should give None; "
+                             "pass floats to check a gradient")
     g, _ = _read(g, f"{name}, its gradient")
     if g.shape != x.shape:
-        raise AssertionError(f"{name} has shape {x.shape}, and f_grad gives it a gradient of shape {g.shape}")
+        raise AssertionError(f"{name} has shape {x.shape}, "
+                             f"and f_grad gives it a gradient of shape {g.shape}")
     _need_finite(g, f"{name}, its gradient", AssertionError)
     return g.astype(np.float64)
 
@@ -211,10 +223,13 @@ def _gradients(f_grad, dout, args):
     grads = f_grad(*given)
     for k, (old, new) in enumerate(zip(before, given)):
         if not np.array_equal(_read(old, "old")[0], _read(new, "new")[0]):
-            raise AssertionError(f"gradcheck: f_grad wrote into {f'argument {k - 1}' if k else 'dout'}")
+            place = f"argument {k - 1}" if k else "dout"
+            raise AssertionError(f"gradcheck: f_grad wrote into {place}")
     if not isinstance(grads, tuple) or len(grads) != len(args):
-        what = f"a tuple of {len(grads)}" if isinstance(grads, tuple) else f"something of type {type(grads).__name__}"
-        raise AssertionError(f"gradcheck: f_grad gives {what}; expected a tuple of {len(args)}, one gradient per argument")
+        what = f"something of type {type(grads).__name__}"
+        if isinstance(grads, tuple): what = f"a tuple of {len(grads)}"
+        raise AssertionError(f"gradcheck: f_grad gives {what}; "
+                             f"expected a tuple of {len(args)}, one gradient per argument")
     return [_gradient(g, x, k) for k, (g, x) in enumerate(zip(grads, args))]
 
 # %% ../nbs/tools/check.ipynb #60972790
@@ -228,7 +243,8 @@ def _compare(slope, g, u, rtol, floor):
 def _directions(steps, rng, projections, max_elements):
     "Directions to try: a few random ones that move everything, then one element at a time."
     for _ in range(projections): yield steps * rng.uniform(-1, 1, steps.shape)
-    few = range(steps.size) if steps.size <= max_elements else rng.choice(steps.size, max_elements, replace=False)
+    few = range(steps.size)
+    if steps.size > max_elements: few = rng.choice(steps.size, max_elements, replace=False)
     for i in few: yield _only(steps, i)
 
 # %% ../nbs/tools/check.ipynb #1496d58b
@@ -262,18 +278,20 @@ def _probe(f, args, rng):
 
 # %% ../nbs/tools/check.ipynb #ec9d4634
 def gradcheck(f: Callable, # takes the arguments, gives a float array or tensor of any shape
-              f_grad: Callable, # `f_grad(dout, *args)`: a tuple, one gradient per argument, None for integers
-              *args: ArrayLike, # where to check: numbers, NumPy arrays or torch tensors; copied to float64
+              f_grad: Callable, # `f_grad(dout, *args)`: a tuple, a gradient or None per argument
+              *args: ArrayLike, # numbers, NumPy arrays or torch tensors to check at, in float64
               rtol: float = 1e-7, # part of the slope by which the two may differ
               seed: int = 0, # of the random `dout` and directions
               projections: int = 3, # random directions tried per argument
-              max_elements: int = 200, # elements tried one by one per argument; a random choice where there are more
+              max_elements: int = 200, # elements tried per argument; of more, a random choice
               ) -> None:
-    "`AssertionError` unless `f_grad` is the gradient of `f` at `args`; `TypeError` or `ValueError` for unfit input."
+    "`AssertionError` unless `f_grad` is the gradient of `f`; `TypeError`, `ValueError` if unfit."
     _need_tolerance("gradcheck: rtol", rtol)
-    if min(projections, max_elements, projections + max_elements - 1) < 0: raise ValueError("gradcheck: nothing to try")
+    if min(projections, max_elements, projections + max_elements - 1) < 0:
+        raise ValueError("gradcheck: nothing to try")
     args = tuple(_float64(x, f"gradcheck: argument {k}") for k, x in enumerate(args))
-    if all(_steps(x) is None for x in args): raise ValueError("gradcheck: no argument holds floats; nothing to check")
+    if all(_steps(x) is None for x in args):
+        raise ValueError("gradcheck: no argument holds floats; nothing to check")
     rng, safe = np.random.default_rng(seed).spawn(1)[0], _guarded(f, "gradcheck")
     dout, floor = _probe(safe, args, rng)
     for k, g in enumerate(_gradients(f_grad, _like(dout, f(*deepcopy(args))), args)):

@@ -16,38 +16,48 @@ from array_api_compat import array_namespace
 # %% ../nbs/tools/data.ipynb #ee3f2d5d
 def _idx_header(raw, name):
     "The shape that an IDX header promises, and the number of bytes the header takes."
-    if len(raw) < 4: raise ValueError(f"read_idx: {name} is {len(raw)} bytes long, too short for an IDX header")
+    if len(raw) < 4:
+        raise ValueError(f"read_idx: {name} is {len(raw)} bytes long, too short for an IDX header")
     zeros, kind, ndim = raw[:2], raw[2], raw[3]
     if zeros != b"\0\0" or ndim == 0:
-        raise ValueError(f"read_idx: {name} begins with {raw[:4].hex(' ')}, not with the magic number of an IDX file")
-    if kind != 8: raise ValueError(f"read_idx: {name} has elements of type 0x{kind:02x}; only 0x08, unsigned bytes, is read")
+        raise ValueError(f"read_idx: {name} begins with {raw[:4].hex(' ')}, "
+                         "not with the magic number of an IDX file")
+    if kind != 8:
+        raise ValueError(f"read_idx: {name} has elements of type 0x{kind:02x}; "
+                         "only 0x08, unsigned bytes, is read")
     start = 4 + 4 * ndim
     if len(raw) < start:
-        raise ValueError(f"read_idx: {name} is {len(raw)} bytes long, too short for a header of {ndim} dimensions")
+        raise ValueError(f"read_idx: {name} is {len(raw)} bytes long, "
+                         f"too short for a header of {ndim} dimensions")
     return struct.unpack(f">{ndim}I", raw[4:start]), start
 
 # %% ../nbs/tools/data.ipynb #66967082
 def read_idx(raw: bytes, # a whole IDX file, uncompressed
              name: str, # what to call it in an error message
             ) -> np.ndarray: # uint8, of the shape in the header; a read-only view of `raw`
-    "Read an IDX file of unsigned bytes. ValueError if the header is wrong, or too few or too many bytes follow it."
+    "Read an IDX file of unsigned bytes. ValueError for a wrong header, or too few or many bytes."
     shape, start = _idx_header(raw, name)
     promised, found = math.prod(shape), len(raw) - start
     if found < promised:
-        raise ValueError(f"read_idx: {name} promises {promised:,} bytes for {shape}, but only {found:,} follow its header")
+        raise ValueError(f"read_idx: {name} promises {promised:,} bytes for {shape}, "
+                         f"but only {found:,} follow its header")
     if found > promised:
-        raise ValueError(f"read_idx: {name} has {found - promised:,} trailing bytes after the {promised:,} for {shape}")
+        raise ValueError(f"read_idx: {name} has {found - promised:,} trailing bytes "
+                         f"after the {promised:,} for {shape}")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 # %% ../nbs/tools/data.ipynb #5f19767e
 def _as_arrays(images, # (n, 28, 28) uint8
                labels, # (n,) uint8
               ):       # (n, 784) float32 in [0, 1] and (n,) int64
-    "Images and labels as they are used for training. ValueError if they are not MNIST's, or do not belong together."
-    if images.shape[1:] != (28, 28): raise ValueError(f"mnist: the images are {images.shape}; (n, 28, 28) was expected")
+    "Images and labels as training uses them. ValueError if they are not MNIST's, or no pair."
+    if images.shape[1:] != (28, 28):
+        raise ValueError(f"mnist: the images are {images.shape}; (n, 28, 28) was expected")
     if labels.shape != images.shape[:1]:
-        raise ValueError(f"mnist: {len(images)} images were given, but labels of shape {labels.shape}")
-    if labels.max(initial=0) > 9: raise ValueError(f"mnist: the labels go up to {labels.max()}; 0 to 9 was expected")
+        raise ValueError(f"mnist: {len(images)} images were given, "
+                         f"but labels of shape {labels.shape}")
+    if labels.max(initial=0) > 9:
+        raise ValueError(f"mnist: the labels go up to {labels.max()}; 0 to 9 was expected")
     x = np.divide(images.reshape(len(images), 784), 255, dtype=np.float32)
     return x, labels.astype(np.int64)
 
@@ -56,20 +66,25 @@ def _small(part): # "train" or "valid"
     "One half of the set that lies in the package."
     names = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
     folder = files("foundations") / "mnist"
-    return _as_arrays(*(read_idx(gzip.decompress((folder / f"{name}.gz").read_bytes()), name) for name in names))
+    raw = lambda name: gzip.decompress((folder / f"{name}.gz").read_bytes())
+    return _as_arrays(*(read_idx(raw(name), name) for name in names))
 
 # %% ../nbs/tools/data.ipynb #44b1b445
-MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
+MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/",
+           "https://ossci-datasets.s3.amazonaws.com/mnist/")
 FILES = { # name: (bytes, SHA-256), both of the uncompressed file
-    "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5")}
+    "train-images-idx3-ubyte": (
+        47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": (
+        60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5")}
 
 # %% ../nbs/tools/data.ipynb #c514769c
 def _unzipped(raw, limit):
     "At most `limit` bytes of what `raw` unpacks to; `raw` itself if it is not gzipped."
     if raw[:2] != b"\x1f\x8b": return raw
     try: return gzip.GzipFile(fileobj=io.BytesIO(raw)).read(limit)
-    except (OSError, EOFError, zlib.error) as error: raise ValueError(f"damaged gzip: {error}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"damaged gzip: {error}") from None
 
 # %% ../nbs/tools/data.ipynb #dafd730b
 def _verified(raw, name):
@@ -92,10 +107,12 @@ def _from_folder(folder, name):
     "The verified bytes of `name` in the user's own folder, which is only ever read."
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
     if path is None:
-        raise FileNotFoundError(f"mnist: FOUNDATIONS_DATA names {folder}, but neither {name} nor {name}.gz is there")
+        raise FileNotFoundError(f"mnist: FOUNDATIONS_DATA names {folder}, "
+                                f"but neither {name} nor {name}.gz is there")
     try: return _verified(_read_bounded(path, name), name)
     except ValueError as error:
-        raise ValueError(f"mnist: {path}, in the folder that FOUNDATIONS_DATA names, is refused: {error}") from None
+        raise ValueError(f"mnist: {path}, in the folder that FOUNDATIONS_DATA names, "
+                         f"is refused: {error}") from None
 
 # %% ../nbs/tools/data.ipynb #7baecef3
 def _from_cache(folder, name):
@@ -109,7 +126,7 @@ def _from_cache(folder, name):
 
 # %% ../nbs/tools/data.ipynb #2e5fc403
 def _to_cache(folder, name, data):
-    "Keep `data` so that a reader sees all of it or nothing. Where that cannot be done, warn and go on."
+    "Keep `data` so that a reader sees all of it or nothing; warn where that cannot be done."
     part = folder / f"{name}.{os.urandom(8).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,13 +145,14 @@ class _Bounded(io.BytesIO):
         super().__init__()
         self.limit = limit
     def write(self, chunk):
-        if self.tell() + len(chunk) > self.limit: raise ValueError(f"more than {self.limit:,} bytes were sent")
+        if self.tell() + len(chunk) > self.limit:
+            raise ValueError(f"more than {self.limit:,} bytes were sent")
         return super().write(chunk)
 
 # %% ../nbs/tools/data.ipynb #9fe8f16d
 def _download(url, name, progress, timeout):
     "Whatever `url` answers, in memory and unverified."
-    from pooch import HTTPDownloader   # imported here: it is slow to import, and the small set does without
+    from pooch import HTTPDownloader   # slow to import, and the small set does without
     from tqdm import tqdm
     size, _ = FILES[name]
     got = _Bounded(2 * size)
@@ -156,7 +174,8 @@ def _from_mirrors(name, mirrors, progress, timeout):
     for mirror in [mirrors] if isinstance(mirrors, str) else mirrors:
         url = f"{mirror.rstrip('/')}/{name}.gz"
         try: return _verified(_download(url, name, progress, timeout), name)
-        except Exception as error: failed.append(f"  {url}\n    {_reason(error)}")   # whatever it was, ask the next
+        except Exception as error:                            # whatever it was, ask the next
+            failed.append(f"  {url}\n    {_reason(error)}")
     raise ConnectionError("\n".join([
         f"mnist: {name} could not be fetched. These mirrors were tried:", *failed,
         f"Without a network, use mnist('small'), or put {' and '.join(FILES)}",
@@ -164,7 +183,7 @@ def _from_mirrors(name, mirrors, progress, timeout):
 
 # %% ../nbs/tools/data.ipynb #10e018a9
 def _fetch(name, mirrors, cache, progress, timeout):
-    "The verified bytes of one file: from the user's folder if there is one, else from the cache, else from a mirror."
+    "The verified bytes of one file: from the user's folder if there is one, the cache or a mirror."
     if own := os.environ.get("FOUNDATIONS_DATA"): return _from_folder(Path(own).expanduser(), name)
     if cache is None:
         from pooch import os_cache
@@ -177,21 +196,22 @@ def _fetch(name, mirrors, cache, progress, timeout):
     return data
 
 # %% ../nbs/tools/data.ipynb #e9d63a6a
-def mnist(size: str = "small", # "small": 10,000 and 2,000 images, from the package; "full": 50,000 and 10,000
+def mnist(size: str = "small", # "small": 10,000 and 2,000 images; "full": 50,000 and 10,000
           *,
-          mirrors: Sequence[str] = MIRRORS, # addresses of folders that hold the full set, tried in turn
-          cache: str | Path | None = None, # folder to keep downloads in; by default the user's cache folder
+          mirrors: Sequence[str] = MIRRORS, # folders on the net with the full set, tried in turn
+          cache: str | Path | None = None, # folder to keep downloads in, or the user's cache folder
           progress: bool = True, # show a progress bar while downloading
           timeout: float = 30, # seconds to wait for a silent mirror
-         ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # x: (n, 784) float32 in [0, 1]; y: (n,) int64
-    """`x_train, y_train, x_valid, y_valid`. With `FOUNDATIONS_DATA` set, the full set is read from that folder alone.
+         ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # each x (n, 784), each y (n,)
+    """`x_train, y_train, x_valid, y_valid`: x is float32 in [0, 1], y int64.
 
-    Raises ValueError for another size or a wrong file in that folder, FileNotFoundError for a missing one there,
+    With `FOUNDATIONS_DATA` set, the full set is read from that folder alone. Raises ValueError
+    for another size or a wrong file there, FileNotFoundError for a missing one there,
     ConnectionError if no mirror has a file."""
     if size == "small": return *_small("train"), *_small("valid")
     if size != "full": raise ValueError(f"mnist: size is 'small' or 'full', not {size!r}")
-    images, labels = (read_idx(_fetch(name, mirrors, cache, progress, timeout), name) for name in FILES)
-    x, y = _as_arrays(images, labels)
+    raw = lambda name: _fetch(name, mirrors, cache, progress, timeout)
+    x, y = _as_arrays(*(read_idx(raw(name), name) for name in FILES))
     return x[:50_000], y[:50_000], x[50_000:], y[50_000:]
 
 # %% ../nbs/tools/data.ipynb #9b64de99
@@ -199,12 +219,16 @@ def normalize(x, # array or tensor of any shape, of a float dtype
               mean: float, # subtracted: one number, in the units of `x`
               std: float, # divided by: one number above 0, in the units of `x`
              ): # (x - mean) / std, of the shape, dtype and device of `x`
-    "Shift and scale `x`. TypeError unless it holds floats, ValueError unless `mean` and `std` are finite and `std` above 0."
+    "Shift and scale `x`. TypeError unless it holds floats, ValueError for unfit `mean` or `std`."
     mean, std = float(mean), float(std)      # Python floats leave the dtype of x as it is
     try: xp = array_namespace(x)
-    except TypeError: raise TypeError(f"normalize: expected an array or a tensor, got {type(x).__name__}") from None
+    except TypeError:
+        got = type(x).__name__
+        raise TypeError(f"normalize: expected an array or a tensor, got {got}") from None
     if not xp.isdtype(x.dtype, "real floating"):
-        raise TypeError(f"normalize: x holds {x.dtype}, not floats. Divide bytes by 255 first, as mnist() does")
+        raise TypeError(f"normalize: x holds {x.dtype}, not floats. "
+                        "Divide bytes by 255 first, as mnist() does")
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-        raise ValueError(f"normalize: mean must be finite, and std finite and above 0, not {mean} and {std}")
+        raise ValueError("normalize: mean must be finite, and std finite and above 0, "
+                         f"not {mean} and {std}")
     return (x - mean) / std

@@ -6,7 +6,7 @@ __all__ = ['Stepper', 'matmul_stepper', 'broadcast_stepper', 'sliders', 'chain_s
 # %% ../nbs/tools/explore.ipynb #7e7fb571
 import base64, html, io, re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,12 +29,15 @@ class Stepper:
 
     def _repr_html_(self):
         title, last = html.escape(self.title), len(self.frames) - 1
-        slider = (f'<input type="range" min="0" max="{last}" value="0" aria-label="{title}" oninput="{_SHOW}" '
-                  'onkeydown="event.stopPropagation()" style="width:260px;vertical-align:middle">')
-        frames = "".join(f'<div class="frame" style="display:{"none" if i else "block"}">{frame}</div>'
-                         for i, frame in enumerate(self.frames))
-        return (f'<div class="stepper" style="margin:8px 0"><div style="margin-bottom:8px"><b>{title}</b> '
-                f'{_button("back", -1)}{slider}{_button("next", 1)} <output>1</output> of {last + 1}</div>{frames}</div>')
+        slider = (f'<input type="range" min="0" max="{last}" value="0" aria-label="{title}" '
+                  f'oninput="{_SHOW}" onkeydown="event.stopPropagation()" '
+                  'style="width:260px;vertical-align:middle">')
+        look = lambda i: f'class="frame" style="display:{"none" if i else "block"}"'
+        frames = "".join(f"<div {look(i)}>{frame}</div>" for i, frame in enumerate(self.frames))
+        head = (f'<b>{title}</b> {_button("back", -1)}{slider}{_button("next", 1)} '
+                f"<output>1</output> of {last + 1}")
+        return (f'<div class="stepper" style="margin:8px 0"><div style="margin-bottom:8px">{head}'
+                f"</div>{frames}</div>")
 
     def __repr__(self): return f"Stepper({self.title!r}, {len(self.frames)} frames)"
 
@@ -47,16 +50,18 @@ def _button(name, by):
     "A button that moves the slider of its stepper by `by` frames."
     move = ("var r=this.closest('.stepper').querySelector('input');"
             f"r.value=+r.value+({by});r.dispatchEvent(new Event('input'))")
-    return f'<button type="button" onclick="{move}" style="margin:0 6px;padding:1px 8px">{name}</button>'
+    look = "margin:0 6px;padding:1px 8px"
+    return f'<button type="button" onclick="{move}" style="{look}">{name}</button>'
 
 # %% ../nbs/tools/explore.ipynb #8dc3f810
 def matmul_stepper(a: Sequence,   # (n, p) small numbers, nested lists or an array
                    b: Sequence,   # (p, m)
                   ) -> Stepper:   # one frame for each of the n*m*p multiplications
-    "Walk through `i, j, k`: the row, the column and the cell light up. ValueError where there is no product to show."
+    "Walk through `i, j, k`: row, column and cell light up. ValueError without a product to show."
     a, b = [list(row) for row in a], [list(row) for row in b]
     matmul_lists(a, b)                     # refuses what has no product
-    if not a or not b or not b[0]: raise ValueError("matmul_stepper: an empty matrix has no step to show")
+    if not a or not b or not b[0]:
+        raise ValueError("matmul_stepper: an empty matrix has no step to show")
     c, frames = [[""] * len(b[0]) for _ in a], []
     for i in range(len(a)):
         for j in range(len(b[0])):
@@ -67,34 +72,36 @@ def matmul_stepper(a: Sequence,   # (n, p) small numbers, nested lists or an arr
     return Stepper(frames, "i, j, k")
 
 # %% ../nbs/tools/explore.ipynb #8b1c69a3
-_LINE, _NOW, _SUM = "#cfe3f1", "#fde725", "#7ad151"
+_LINE, _NOW, _SUM, _NO = "#cfe3f1", "#fde725", "#7ad151", "#f4a582"
 
 
 def _frame(a, b, c, i, j, k, before):
     "The frame of one multiplication, after it has been added to c[i][j]."
-    text = (f"<p><code>i = {i}, j = {j}, k = {k}</code>: &nbsp; <code>c[{i}, {j}] += a[{i}, {k}] * b[{k}, {j}]</code>"
-            f" &nbsp; is &nbsp; {before} + {a[i][k]}·{b[k][j]} = <b>{c[i][j]}</b></p>")
+    text = (f"<p><code>i = {i}, j = {j}, k = {k}</code>: &nbsp; <code>c[{i}, {j}] += a[{i}, {k}] * "
+            f"b[{k}, {j}]</code> &nbsp; is &nbsp; "
+            f"{before} + {a[i][k]}·{b[k][j]} = <b>{c[i][j]}</b></p>")
     row = lambda r, s: _NOW if (r, s) == (i, k) else _LINE if r == i else ""
     column = lambda r, s: _NOW if (r, s) == (k, j) else _LINE if s == j else ""
     cell = lambda r, s: _SUM if (r, s) == (i, j) else ""
-    tables = _table(f"a, row {i}", a, row) + _table(f"b, column {j}", b, column) + _table("c", c, cell)
-    return f"{text}<table><tr>{tables}</tr></table>"
+    left, right = _table(f"a, row {i}", a, row), _table(f"b, column {j}", b, column)
+    return f"{text}<table><tr>{left}{right}{_table('c', c, cell)}</tr></table>"
 
 
 def _table(name, cells, colour):
-    "A small matrix under its name, as a cell of an HTML table; `colour(row, column)` lights its cells."
+    "A small matrix under its name, as a cell of an HTML table; `colour(row, column)` lights it."
     look = "border:1px solid #999;padding:3px 9px;text-align:center"
     lit = lambda c: f";color:#000;background:{c}" if c else ""
-    rows = "".join("<tr>" + "".join(f'<td style="{look}{lit(colour(r, s))}">{value if value != "" else "&nbsp;"}</td>'
-                                    for s, value in enumerate(row)) + "</tr>" for r, row in enumerate(cells))
+    cell = lambda r, s, v: f'<td style="{look}{lit(colour(r, s))}">{str(v) or "&nbsp;"}</td>'
+    line = lambda r, row: "".join(cell(r, s, value) for s, value in enumerate(row))
+    rows = "".join(f"<tr>{line(r, row)}</tr>" for r, row in enumerate(cells))
     inner = f'<b>{name}</b><table style="border-collapse:collapse">{rows}</table>'
     return f'<td style="padding:0 12px;vertical-align:top;text-align:center">{inner}</td>'
 
 # %% ../nbs/tools/explore.ipynb #718cef14
-def broadcast_stepper(a: Sequence[int],   # one shape
-                      b: Sequence[int],   # another
-                     ) -> Stepper:        # a frame to begin with, and one for each axis up to the last or the refused one
-    "Line two shapes up from the right, and say of each axis: equal, stretched or refused. TypeError or ValueError for what is no shape."
+def broadcast_stepper(a: tuple[int, ...],   # one shape
+                      b: tuple[int, ...],   # another
+                     ) -> Stepper:          # a first frame; one for each axis until one is refused
+    "Two shapes axis by axis: equal, stretched or refused. TypeError, ValueError for no shape."
     a, b = (broadcast_shapes(shape) for shape in (a, b))      # each alone: refuses what is no shape
     ndim = max(len(a), len(b))
     sizes = [(*[None] * (ndim - len(shape)), *shape) for shape in (a, b)]
@@ -110,13 +117,15 @@ def broadcast_stepper(a: Sequence[int],   # one shape
 
 # %% ../nbs/tools/explore.ipynb #0ea0258e
 def _meet(m, n):
-    "The size that sizes `m` and `n` make, None for an axis that is not there, and the verdict in words."
+    "The size that sizes `m` and `n`, None for no axis, make, and the verdict in words."
     size = next((s for s in (m, n) if s not in (1, None)), 1)
     if m is None or n is None:
         lacks = f"{'a' if m is None else 'b'} has no such axis: it counts as 1"
-        return size, f"{lacks}, and is <b>stretched</b> to {size}" if size != 1 else f"{lacks}: <b>equal</b>"
+        if size == 1: return size, f"{lacks}: <b>equal</b>"
+        return size, f"{lacks}, and is <b>stretched</b> to {size}"
     if m == n: return size, f"{m} and {n}: <b>equal</b>"
-    if 1 in (m, n): return size, f"{m} and {n}: <b>{'a' if m == 1 else 'b'} is stretched</b> to {size}"
+    if 1 in (m, n):
+        return size, f"{m} and {n}: <b>{'a' if m == 1 else 'b'} is stretched</b> to {size}"
     return "no", f"{m} and {n}: <b>refused</b>. They differ, and neither is 1"
 
 
@@ -125,24 +134,25 @@ def _shapes_frame(sizes, out, axis, text):
     ndim = len(sizes[0])
     rows = [["a", *sizes[0]], ["b", *sizes[1]], ["result", *[""] * (ndim - len(out)), *out]]
     rows = [["" if cell is None else cell for cell in row] for row in rows]
-    colour = lambda r, c: "" if c != axis + 1 else _NO if out[:1] == ["no"] else _SUM if r == 2 else _NOW
-    head = [f"axis {i - ndim}" for i in range(ndim)]
-    return f"<p>{text}</p><table><tr>{_table('', [['', *head], *rows], lambda r, c: colour(r - 1, c) if r else '')}</tr></table>"
-
-
-_NO = "#f4a582"
+    lit = lambda r: _NO if out[:1] == ["no"] else _SUM if r == 3 else _NOW
+    head = ["", *(f"axis {i - ndim}" for i in range(ndim))]
+    table = _table("", [head, *rows], lambda r, c: lit(r) if r and c == axis + 1 else "")
+    return f"<p>{text}</p><table><tr>{table}</tr></table>"
 
 # %% ../nbs/tools/explore.ipynb #f864e28d
-def sliders(f: Callable,          # takes one value of each option, by name; returns a figure of `draw`
-            **options: Sequence,  # name -> the values to choose from; the one in the middle is shown first
+def sliders(f: Callable,          # takes one value of each option by name; gives a figure of `draw`
+            **options: Sequence,  # name -> the values to choose from; the middle one is shown first
            ):                     # an ipywidgets box
-    "A slider for each option, and the figure that `f` makes of them. ImportError where there are no ipywidgets."
+    "A slider for each option, and the figure that `f` makes. ImportError without ipywidgets."
     try: from ipywidgets import HTML, SelectionSlider, VBox
-    except ImportError: raise ImportError("sliders: ipywidgets is missing; pip install ipywidgets") from None
-    if not options or not all(map(len, options.values())): raise ValueError("sliders: expected an option, with values to choose from")
-    knobs = {name: SelectionSlider(options=[(str(v), v) for v in values], value=values[len(values) // 2],
-                                   description=name, continuous_update=False) for name, values in options.items()}
-    shown = HTML()
+    except ImportError:
+        raise ImportError("sliders: ipywidgets is missing; pip install ipywidgets") from None
+    if not options or not all(map(len, options.values())):
+        raise ValueError("sliders: expected an option, with values to choose from")
+    knob = lambda name, values: SelectionSlider(
+        options=[(str(v), v) for v in values], value=values[len(values) // 2],
+        description=name, continuous_update=False)
+    knobs, shown = {name: knob(name, values) for name, values in options.items()}, HTML()
 
     def show(_=None):
         forms, _ = f(**{name: knob.value for name, knob in knobs.items()})._repr_mimebundle_()
@@ -153,22 +163,25 @@ def sliders(f: Callable,          # takes one value of each option, by name; ret
     return VBox([*knobs.values(), shown])
 
 # %% ../nbs/tools/explore.ipynb #7735fff0
-def chain_stepper(values: dict,          # name -> small array: what goes into the first box, and what comes out of each
+def chain_stepper(values: Mapping,       # name -> small array: what goes in, what each box gives
                   boxes: Sequence[str],  # what each box is
                   params: Sequence,      # for each box, name -> parameter
                  ) -> Stepper:           # a frame for each value, then one for each gradient
-    "Values going forward and gradients coming back, one at a time; ValueError unless there is one value more than boxes."
+    "Values forward, then gradients back. ValueError unless there is one value more than boxes."
     if len(values) != len(boxes) + 1 or len(params) != len(boxes):
-        raise ValueError(f"chain_stepper: {len(boxes)} boxes, {len(values)} values, parameters for {len(params)}")
-    names, last = list(values), len(values) - 1
-    frames = [_chain_frame(values, boxes, params, i, last + 1, f"Forward: {name}") for i, name in enumerate(names)]
-    frames += [_chain_frame(values, boxes, params, last, i, f"Back: {names[i]}.g") for i in reversed(range(last + 1))]
+        found = f"{len(boxes)} boxes, {len(values)} values, parameters for {len(params)}"
+        raise ValueError(f"chain_stepper: {found}")
+    n, steps = len(values), list(enumerate(values))
+    frame = lambda *step: _chain_frame(values, boxes, params, *step)
+    frames = [frame(i, n, f"Forward: {name}") for i, name in steps]
+    frames += [frame(n - 1, i, f"Back: {name}.g") for i, name in reversed(steps)]
     return Stepper(frames, "Forward, then back")
 
 # %% ../nbs/tools/explore.ipynb #4885ab54
 def _chain_frame(values, boxes, params, values_to, gradients_from, text):
-    "A frame in which values are known up to one place, and gradients from one place on; what is new is lit."
+    "A frame with the values up to one place, and the gradients from another; what is new is lit."
     head, above, below, learned = [""], ["value"], ["gradient"], ["parameters"]
+    told = lambda n, p, back: f"{n} {_digits(p)}" + (f"<br>{n}.g {_digits(p.g)}" if back else "")
     for i, (name, value) in enumerate(values.items()):
         gradient = 1.0 if value.g is None else value.g                 # the loss moves with itself
         head.append(name)
@@ -179,12 +192,13 @@ def _chain_frame(values, boxes, params, values_to, gradients_from, text):
         head.append(boxes[i])
         above.append("→" if i < values_to else "")
         below.append("←" if i >= gradients_from else "")
-        learned.append("<br>".join(f"{n} {_digits(p)}" + (f"<br>{n}.g {_digits(p.g)}" if i >= gradients_from else "")
-                                   for n, p in params[i].items()))
+        learned.append("<br>".join(told(n, p, i >= gradients_from) for n, p in params[i].items()))
     back = text.startswith("Back")
-    now = 2 * gradients_from + 1 if back else 2 * values_to + 1
-    colour = lambda r, c: _NOW if (r, c) == (1 + back, now) or back and learned[c] and (r, c) == (3, now + 1) else ""
-    return f"<p><b>{text}</b></p><table><tr>{_table('', [head, above, below, learned], colour)}</tr></table>"
+    now = 2 * (gradients_from if back else values_to) + 1
+    new = [(2, now), (3, now + 1)] if back else [(1, now)]
+    lit = lambda r, c: _NOW if (r, c) in new and (r < 3 or learned[c]) else ""
+    table = _table("", [head, above, below, learned], lit)
+    return f"<p><b>{text}</b></p><table><tr>{table}</tr></table>"
 
 # %% ../nbs/tools/explore.ipynb #ce86a947
 def _digits(x):
@@ -193,12 +207,13 @@ def _digits(x):
     return re.sub(r"-0(?=[,\]])", "0", re.sub(r"\.0(?=[,\]]|$)", "", str(rows)))
 
 # %% ../nbs/tools/explore.ipynb #f7c3448e
-def graph_stepper(result,            # a tensor of one number that needs a gradient, as `draw.graph` takes it
-                  names: dict = {},  # name -> tensor
-                 ) -> Stepper:       # the leaves; a frame for each result; one for each that passes its gradient on
-    "Values forward, then gradients back; changes no tensor. ValueError for another result; else as `draw.graph`."
+def graph_stepper(result,               # a tensor of one number that needs a gradient
+                  names: Mapping = {},  # name -> tensor
+                 ) -> Stepper:          # the leaves; each result; each that passes its gradient on
+    "Values forward, then gradients back. ValueError for another result; else as `draw.graph`."
     tensors = tensors_of(result, "graph_stepper")
-    if result.data.size != 1: raise ValueError(f"graph_stepper: expected one number, got shape {result.data.shape}")
+    if result.data.size != 1:
+        raise ValueError(f"graph_stepper: expected one number, got shape {result.data.shape}")
     if not result.requires_grad: raise ValueError("graph_stepper: the result needs no gradient")
     walk = _Walk(result, names, tensors)
     frames = [_graph_frame(walk, f"Given: {_list(walk.called[t] for t in walk.values)}.", ())]
@@ -223,7 +238,8 @@ class _Walk:
 
     def __init__(self, result, names, tensors):
         operator = lambda t: type(t.operator).__name__ if t.args else "a leaf"
-        self.called = {t: next((name for name, x in names.items() if x is t), operator(t)) for t in tensors}
+        named = lambda t: (name for name, x in names.items() if x is t)
+        self.called = {t: next(named(t), operator(t)) for t in tensors}
         self.result, self.names, self.values = result, names, [t for t in tensors if not t.args]
         self.gradients = {t: None for t in tensors if t.requires_grad}
         self.uses = Counter(a for t in self.gradients for a in t.args if a.requires_grad)
@@ -257,7 +273,7 @@ def _gives(t, called):
 
 # %% ../nbs/tools/explore.ipynb #a775ea14
 def _tells(t, answers, walk):
-    "What a result is told and answers, and which arguments that were used more than once wait or are complete."
+    "What a result is told and answers, and which arguments wait for more, or have all."
     others, same = list(dict.fromkeys(t.args)), len(set(t.args)) == 1
     parts = [_told(g, "a gradient") if a.requires_grad else "nothing"
              for a, g in zip(t.args, answers)]
@@ -269,26 +285,31 @@ def _tells(t, answers, walk):
         if uses < 2: continue
         text += f" {walk.called[a]} "
         if waiting: text += f"waits for {waiting} more."
-        else: text += f"has received {'both' if uses == 2 else f'all {uses}'} of its parts: {_told(walk.gradients[a], 'a sum')}."
+        else:
+            parts = "both" if uses == 2 else f"all {uses}"
+            text += f"has received {parts} of its parts: {_told(walk.gradients[a], 'a sum')}."
     return text
 
 # %% ../nbs/tools/explore.ipynb #58c90889
 def _graph_frame(walk, text, lit):
     "The graph as far as the walk has come, under what happened."
-    waits = lambda t: f"waits for {walk.waiting[t]} more" if walk.waiting[t] and walk.gradients[t] is not None else ""
-    notes = {t: f"{waits(t):16}" for t, uses in walk.uses.items() if uses > 1}         # the room stays
+    waits = lambda t: walk.waiting[t] and walk.gradients[t] is not None
+    note = lambda t: f"waits for {walk.waiting[t]} more" if waits(t) else ""
+    notes = {t: f"{note(t):16}" for t, uses in walk.uses.items() if uses > 1}     # the room stays
     fig = draw.graph(walk.result, walk.names, "", walk.values, walk.gradients, notes, lit)
-    alt, width = html.escape(f"{text} {fig.alt}"), round(100 * fig.get_figwidth())
-    return f'<p>{html.escape(text)}</p><img width="{width}" style="max-width:100%" alt="{alt}" src="{_svg(fig)}">'
+    alt, width = html.escape(f"{text} {vars(fig)['alt']}"), round(100 * fig.get_figwidth())
+    about = f'width="{width}" style="max-width:100%" alt="{alt}"'
+    return f'<p>{html.escape(text)}</p><img {about} src="{_svg(fig)}">'
 
 
 def _svg(fig):
-    "A figure as the address of an SVG image: the same in every run, without what a browser does not need."
+    "A figure as the address of an SVG image, the same in every run; what no browser needs goes."
     from matplotlib import rc_context
     out, unwanted = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "graph"}):
         fig.savefig(out, format="svg", metadata=unwanted)
-    unneeded = (r'<\?xml.*?(?=<svg)|<!--.*?-->|</?g(?: id="[^"]*")?>| id="[^"]*"|font-family: [^;"]*;? ?'
-                r'|(?<=>)\s+|\n(?=[A-Za-z"])')
-    svg = re.sub(unneeded, "", out.getvalue(), flags=re.DOTALL).replace("<svg ", '<svg font-family="monospace" ', 1)
+    unneeded = (r'<\?xml.*?(?=<svg)|<!--.*?-->|</?g(?: id="[^"]*")?>| id="[^"]*"'
+                r'|font-family: [^;"]*;? ?|(?<=>)\s+|\n(?=[A-Za-z"])')
+    svg = re.sub(unneeded, "", out.getvalue(), flags=re.DOTALL)
+    svg = svg.replace("<svg ", '<svg font-family="monospace" ', 1)
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -20,13 +20,13 @@ def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them
     height = max((_sides(part[1])[0] for part in parts if not isinstance(part, str)), default=1)
     words = " ".join(p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
     fig = figure(max(sum(widths), 5), height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
-    ax, look = fig.subplots(), dict(facecolor=GIVEN, edgecolor=BLUE, linewidth=1.5)
+    ax = fig.subplots()
     for part, x in zip(parts, np.cumsum(widths) - np.divide(widths, 2)):
         if isinstance(part, str):
             ax.text(x, 0, part, ha="center", va="center", fontsize=15)
             continue
         (name, shape), (h, w) = part, _sides(part[1])
-        ax.add_patch(Rectangle((x - w / 2, -h / 2), w, h, **look))
+        ax.add_patch(Rectangle((x - w / 2, -h / 2), w, h, fc=GIVEN, ec=BLUE, linewidth=1.5))
         ax.text(x, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
         ax.text(x, -h / 2 - 0.08, str(tuple(shape)), ha="center", va="top", fontsize=10)
     top = height / 2 + 0.3
@@ -158,14 +158,14 @@ def _stretched_cell(ax, x, i, j, shape, result):
     else: _cell(ax, j, -i, value, "white", "#777", **_AGAIN)
 
 
-_SMALL, _AGAIN = "#cfe3f1", dict(edgecolor="#888", linestyle="--")
+_SMALL, _AGAIN = "#cfe3f1", dict(edge="#888", line="--")
 
 
-def _cell(ax, x, y, value, face, ink="black", **look):
+def _cell(ax, x, y, value, face, ink="black", edge=BLUE, line="-"):
     "A square with a number in it; (x, y) is its upper left corner."
     from matplotlib.patches import Rectangle
-    look = dict(facecolor=face, edgecolor=BLUE, linewidth=1) | look
-    ax.add_patch(Rectangle((x + 0.04, y - 0.96), 0.92, 0.92, **look))
+    corner = x + 0.04, y - 0.96
+    ax.add_patch(Rectangle(corner, 0.92, 0.92, fc=face, ec=edge, linestyle=line, linewidth=1))
     ax.text(x + 0.5, y - 0.5, number(value), ha="center", va="center", fontsize=10, color=ink)
 
 # %% ../../nbs/tools/draw/arrays.ipynb #09ebb9bc

@@ -17,8 +17,8 @@ def figure(width: float,   # inches
     from matplotlib.figure import Figure
     layout = None if quick else "constrained"
     fig = Figure(figsize=(width, height), layout=layout, facecolor="white")
-    fig.alt = alt
-    fig._repr_mimebundle_ = lambda include=None, exclude=None: _bundle(fig, quick)
+    shown = lambda include=None, exclude=None: _bundle(fig, quick)
+    vars(fig).update(alt=alt, _repr_mimebundle_=shown)
     return fig
 
 # %% ../../nbs/tools/draw/canvas.ipynb #2234ad63
@@ -41,8 +41,8 @@ def _png(fig, quick):
         fig.set_dpi(160)
         FigureCanvasAgg(fig).print_png(drawn, pil_kwargs={"compress_level": 1})
     else: fig.savefig(drawn, format="png", dpi=160, pil_kwargs={"compress_level": 1})
-    covering = dict(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    small = Image.open(drawn).convert("RGB").quantize(256, **covering)
+    covering, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    small = Image.open(drawn).convert("RGB").quantize(256, method=covering, dither=plain)
     small.save(packed, "png", optimize=not quick)
     return packed.getvalue()
 

@@ -5,7 +5,7 @@ __all__ = ['chain', 'graph', 'tensors_of']
 
 # %% ../../nbs/tools/draw/graphs.ipynb #c6d2a6f9
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def chain(values: Sequence,       # of each wire (name, shape), or (name, number
           title: str = "",        # above all
          ):                       # matplotlib figure
     "A chain of functions; None stands for no gradient. ValueError unless the counts fit."
-    if len(values) != len(boxes) + 1 or inputs and len(inputs) != len(boxes):
+    if len(values) != len(boxes) + 1 or (inputs and len(inputs) != len(boxes)):
         found = f"{len(boxes)} boxes, {len(values)} values, inputs for {len(inputs)}"
         raise ValueError(f"draw.chain: {found}")
     below = [[_wire(v) for v in given] for given in inputs or [[]] * len(boxes)]
@@ -73,8 +73,8 @@ def _box(ax, left, right, box, inputs):
     "A function's box, and below it what else goes in, with its gradient."
     from matplotlib.patches import FancyBboxPatch
     middle, n = (left + right) / 2, len(inputs)
-    look = dict(boxstyle="round,pad=0,rounding_size=0.1", facecolor=MADE, edgecolor="#888")
-    ax.add_patch(FancyBboxPatch((left, -0.25), right - left, 0.5, **look))
+    ax.add_patch(FancyBboxPatch((left, -0.25), right - left, 0.5, facecolor=MADE, edgecolor="#888",
+                                boxstyle="round,pad=0,rounding_size=0.1"))
     ax.text(middle, 0, box, ha="center", va="center", fontsize=11, family="monospace")
     widths = [0.082 * max(map(len, wire)) + 0.1 for wire in inputs]
     for j, ((value, gradient), end) in enumerate(zip(inputs, np.cumsum(widths))):
@@ -92,7 +92,8 @@ def _draw_wire(ax, start, end, value, gradient):
     for words, y, colour, side in ((value, 0.14, BLUE, "bottom"), (gradient, -0.14, RED, "top")):
         if not words: continue
         ax.text((start + end) / 2, y * 1.7, words, ha="center", va=side, fontsize=10, color=colour)
-        _flow(ax, *((start, y), (end, y))[::1 if y > 0 else -1], colour)
+        tail, tip = (start, end) if y > 0 else (end, start)
+        _flow(ax, (tail, y), (tip, y), colour)
 
 
 def _flow(ax, start, end, colour):
@@ -112,14 +113,14 @@ def _chain_words(wires, boxes, below):
     return re.sub("  +", " ", f"Forward: {said}. Back: {told}.")
 
 # %% ../../nbs/tools/draw/graphs.ipynb #9458c40f
-def graph(tensor,                  # the result: a tensor as described above
-          names: dict = {},        # name -> tensor
-          title: str = "",         # above the graph
-          values=None,             # the tensors whose values are there already; None for all
-          gradients: dict = None,  # tensor -> gradient, None for one to come; or each one's `grad`
-          notes: dict = {},        # tensor -> a few words in its box
-          lit=(),                  # tensors to light up
-         ):                        # matplotlib figure
+def graph(tensor,               # the result: a tensor as described above
+          names: Mapping = {},  # name -> tensor
+          title: str = "",      # above the graph
+          values=None,          # the tensors whose values are there already; None for all
+          gradients: Mapping | None = None,  # tensor -> gradient, None for one to come; or `grad`
+          notes: Mapping = {},  # tensor -> a few words in its box
+          lit=(),               # tensors to light up
+         ):                     # matplotlib figure
     "What `tensor` was computed from. TypeError for no tensor, ValueError beyond 40, or once freed."
     tensors, room = tensors_of(tensor, "draw.graph"), LETTERS if gradients else 0
     if gradients is None: gradients = {t: t.grad for t in tensors if t.grad is not None}
@@ -179,7 +180,7 @@ class _Box:
         self.width, self.height = max(self.width, width + 0.2), 0.165 * self.lines + 0.3
 
 # %% ../../nbs/tools/draw/graphs.ipynb #aebe3b13
-def _wide(text, size=9):
+def _wide(text, size=9.0):
     "The width, in inches, of a text in letters of one width."
     return 0.603 * size / 72 * len(text)
 
@@ -313,6 +314,7 @@ def _arrow(ax, path):
         codes += [Path.CURVE4] * 3 + [Path.LINETO]
     look = dict(facecolor="none", edgecolor="#555", lw=1.2, clip_on=False)
     ax.add_patch(PathPatch(Path(points, codes), **look))
+    stop, y = points[-1]
     head = [(stop + 0.08, y), (stop - 0.02, y - 0.045), (stop - 0.02, y + 0.045)]
     ax.add_patch(Polygon(head, facecolor="#555", edgecolor="none", clip_on=False))
 

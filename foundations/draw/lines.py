@@ -4,7 +4,7 @@
 __all__ = ['curves', 'tangent']
 
 # %% ../../nbs/tools/draw/lines.ipynb #aa25f4a8
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .canvas import DARK, FIVE, curve_look, figure, open_axes
 
 # %% ../../nbs/tools/draw/lines.ipynb #eb0aaf25
 def curves(x: Sequence,                  # where each curve was measured
-           ys: dict[str, Sequence],      # name -> one value for each x
+           ys: Mapping[str, Sequence],   # name -> one value for each x
            xlabel: str, ylabel: str,     # with units
            title: str = "",              # above the axes
            log: str = "",                # axes to make logarithmic: "x", "y" or "xy"
@@ -50,7 +50,7 @@ def _check_curves(x, ys, dashed):
 def _goes(name, y): return f"{name} goes from {y[0] + 0.0:.3g} to {y[-1] + 0.0:.3g}"
 
 
-def _layer(i, name, dashed):
+def _layer(i, name, dashed) -> dict:
     "How a curve looks where some are dashed: those thin and above, the others wide and pale."
     look = dict(color=FIVE[i])
     if name in dashed: return look | dict(linestyle="--", linewidth=2, zorder=3)
@@ -75,8 +75,8 @@ def tangent(x: Sequence,       # where the curve is known
     "A curve and a straight line through one of its points."
     line = f"a line of slope {slope:.3g} through ({at[0]:.3g}, {at[1]:.3g})"
     fig = figure(6, 3.6, f"{ylabel} against {xlabel}, and {line}.")
-    ax, x = fig.subplots(), np.asarray(x)
-    near = x[np.abs(x - at[0]) <= (x.max() - x.min()) / 3]
+    ax, places = fig.subplots(), np.asarray(x)
+    near = places[np.abs(places - at[0]) <= np.ptp(places) / 3]
     line = at[1] + slope * (near - at[0])
     ax.plot(x, y, color=DARK, label=ylabel)
     ax.plot(near, line, color=FIVE[2], linestyle="--", label=f"slope {slope:.3g}")

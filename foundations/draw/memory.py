@@ -4,17 +4,17 @@
 __all__ = ['memory_walk', 'strides']
 
 # %% ../../nbs/tools/draw/memory.ipynb #d4fa59da
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .canvas import figure, number
 
 # %% ../../nbs/tools/draw/memory.ipynb #ad5ef18c
-def memory_walk(shape: tuple[int, int],      # rows and columns of the matrix
-                walks: dict[str, Sequence],  # what the walk is -> the (row, column) pairs it visits
-                title: str = "",             # above the drawing
-               ):                            # matplotlib figure
+def memory_walk(shape: tuple[int, int],         # rows and columns of the matrix
+                walks: Mapping[str, Sequence],  # what a walk is -> the (row, column) pairs of it
+                title: str = "",                # above the drawing
+               ):                               # matplotlib figure
     "A matrix, and below it its strip of memory once for each walk, with arrows along it."
     rows, columns = shape
     places = {name: [r * columns + c for r, c in walk] for name, walk in walks.items()}
@@ -61,7 +61,7 @@ def _frame(ax, x, y):
 
 # %% ../../nbs/tools/draw/memory.ipynb #68e04ed1
 def strides(strip: Sequence,   # the numbers as they lie in memory
-            views: dict,       # what the view is -> (its shape, of two axes; its strides, in cells)
+            views: Mapping,    # what the view is -> (its shape, of two axes; its strides, in cells)
             title: str = "",   # above all
            ):                  # matplotlib figure
     "For each view the matrix seen, and its steps. ValueError for a view that leaves the strip."

@@ -4,7 +4,7 @@
 __all__ = ['learning', 'depth', 'histograms']
 
 # %% ../../nbs/tools/draw/networks.ipynb #94a6e467
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,16 +16,16 @@ def learning(losses: Sequence,       # the loss of each training step
              title: str = "",        # above all
             ):                       # matplotlib figure
     "Losses, the mean of the last tenth, and checks. ValueError without a loss, or for odd checks."
-    losses, checks = _run(losses, checks)
-    end = max(len(losses), *checks[:, 0], 1)
-    fig = figure(8.6, 3 + 0.3 * bool(title), _learning_words(losses, checks), quick=True)
+    loss, checked = _run(losses, checks)
+    end = max(len(loss), *checked[:, 0], 1)
+    fig = figure(8.6, 3 + 0.3 * bool(title), _learning_words(loss, checked), quick=True)
     bottom, height = 0.5 / fig.get_figheight(), 2.15 / fig.get_figheight()
-    left = fig.add_axes((0.075, bottom, 0.385 if len(checks) else 0.86, height))
-    _losses(left, losses, checks)
+    left = fig.add_axes((0.075, bottom, 0.385 if len(checked) else 0.86, height))
+    _losses(left, loss, checked)
     _step_axis(left, end)
-    if len(checks):
+    if len(checked):
         right = fig.add_axes((0.535, bottom, 0.385, height))
-        _accuracies(right, checks)
+        _accuracies(right, checked)
         _step_axis(right, end)
     if title: fig.suptitle(title, y=0.98)
     return fig
@@ -135,7 +135,7 @@ def _step_axis(ax, end):
     ax.text(right / 2, -0.12, "step", **below)
 
 # %% ../../nbs/tools/draw/networks.ipynb #c2ec268f
-def depth(panels: dict,     # title of a panel -> {name: standard deviation after each layer}
+def depth(panels: Mapping,  # title of a panel -> {name: standard deviation after each layer}
           title: str = "",  # above all
          ):                 # matplotlib figure
     "Standard deviations over depth, panels on one axis. ValueError unless 1 to 5 curves have any."
@@ -162,7 +162,7 @@ def depth(panels: dict,     # title of a panel -> {name: standard deviation afte
 def _band(every):
     "The powers of ten that the axis shows."
     there = [[np.log10(v) for v in stds if 0 < v < np.inf] for stds in every]
-    starts, logs = [row[0] for row in there if row], sum(there, [])
+    starts, logs = [row[0] for row in there if row], [log for row in there for log in row]
     if not logs: raise ValueError("draw.depth: no positive number to draw")
     low, high = max(min(logs), np.median(starts) - 8), min(max(logs), np.median(starts) + 8)
     room = 0.5 + 0.03 * (high - low)                         # so that marks at the ends stay inside
@@ -201,7 +201,7 @@ def _leaves(ax, stds, layer, end, colour):
     low, high = ax.get_ylim()
     edge, up = (high, 1) if stds[layer - 1] > high else (low, -1)
     words = f"{readable(stds[end - 1])} in layer {end}"
-    if end < len(stds): words += f", then {dict([(0, '0'), (np.inf, '∞')]).get(stds[end], 'NaN')}"
+    if end < len(stds): words += ", then " + {0: "0", np.inf: "∞"}.get(stds[end], "NaN")
     before = sum(text.xy[1] == edge for text in ax.texts)
     look = dict(ha="left", dx=9) if layer < 0.6 * len(stds) else dict(ha="right", dx=-9)
     ax.plot(layer, edge, marker="^" if up > 0 else "v", color=colour, markersize=8, clip_on=False)
@@ -209,7 +209,7 @@ def _leaves(ax, stds, layer, end, colour):
                 textcoords="offset points", va="center", **look)
 
 # %% ../../nbs/tools/draw/networks.ipynb #64049852
-def histograms(rows: dict,                  # name of a row -> {name of a column: numbers}
+def histograms(rows: Mapping,               # name of a row -> {name of a column: numbers}
                span: tuple[float, float],   # the numbers to show
                title: str = "",             # above all
               ):                            # matplotlib figure

@@ -11,11 +11,11 @@ import numpy as np
 from .canvas import BLUE, DARK, PALE, RED, figure
 
 # %% ../../nbs/tools/draw/pictures.ipynb #2f383c7c
-def digits(x,                        # (n, 784) or (n, 28, 28), numbers
-           labels: Sequence = None,  # n titles, or none
-           title: str = "",          # above all of them
-           columns: int = 10,        # pictures in a row
-          ):                         # matplotlib figure
+def digits(x,                 # (n, 784) or (n, 28, 28), numbers
+           labels: Sequence | None = None,  # n titles, or none
+           title: str = "",   # above all of them
+           columns: int = 10, # pictures in a row
+          ):                  # matplotlib figure
     "Images of 28x28 on one scale of grey, with labels. ValueError for other sizes, or no image."
     x = _images("digits", x, labels)
     names = [""] * len(x) if labels is None else [str(label) for label in labels]
@@ -24,7 +24,7 @@ def digits(x,                        # (n, 784) or (n, 28, 28), numbers
     return _grid(x, names, title, columns, alt, cmap="gray_r", vmin=x.min(), vmax=x.max())
 
 # %% ../../nbs/tools/draw/pictures.ipynb #f6230db1
-def _grid(x, names, title, columns, alt, side=0, **look):
+def _grid(x, names, title, columns, alt, side=0.0, **look):
     "Images in rows, each below its name, of any length; `side` inches are left beside them."
     rows, columns = -(-len(x) // columns), min(columns, len(x))
     lines = [name.split("\n") for name in names]
@@ -51,12 +51,12 @@ def _images(name, x, labels):
     return x.reshape(-1, 28, 28)
 
 # %% ../../nbs/tools/draw/pictures.ipynb #f82fed13
-def weights(w,                        # (k, 784): a row for each output
-            labels: Sequence = None,  # k titles, or none
-            title: str = "",          # above all of them
-            columns: int = 10,        # pictures in a row
-            what: str = "weight",     # what the colours mean
-           ):                         # matplotlib figure
+def weights(w,                     # (k, 784): a row for each output
+            labels: Sequence | None = None,  # k titles, or none
+            title: str = "",       # above all of them
+            columns: int = 10,     # pictures in a row
+            what: str = "weight",  # what the colours mean
+           ):                      # matplotlib figure
     "Rows of weights as images, white at 0. ValueError for other sizes or what is not finite."
     w = _images("weights", w, labels).astype(float)
     gone = (~np.isfinite(w)).sum()
@@ -119,7 +119,8 @@ def confusion(table,            # (c, c) whole numbers: table[i, j] images of cl
     ax = fig.subplots()
     ax.imshow(shades)
     for i, j in np.argwhere((table > 0) | np.eye(c, dtype=bool)):
-        ax.text(j, i, table[i, j], ha="center", va="center", fontsize=9.5, color=_ink(shades[i, j]))
+        ax.text(j, i, str(table[i, j]), ha="center", va="center", fontsize=9.5,
+                color=_ink(shades[i, j]))
     ends = np.arange(c + 1) - 0.5
     ax.hlines(ends, -0.5, c - 0.5, color="#d5dade", linewidth=0.7)
     ax.vlines(ends, -0.5, c - 0.5, color="#d5dade", linewidth=0.7)

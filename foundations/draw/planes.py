@@ -4,7 +4,7 @@
 __all__ = ['descent', 'surfaces']
 
 # %% ../../nbs/tools/draw/planes.ipynb #50e4f992
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,20 +12,20 @@ from .canvas import RED, figure
 
 # %% ../../nbs/tools/draw/planes.ipynb #4315b3b1
 def descent(height: Callable,                 # (n, 2) -> (n,): the height at places
-            ways: dict[str, Sequence],        # name -> places (steps + 1, 2), the start first
+            ways: Mapping[str, Sequence],     # name -> places (steps + 1, 2), the start first
             xlabel: str = "w1", ylabel: str = "w2",
             title: str = "",                  # above all of them
            ):                                 # matplotlib figure
     "Ways over a map of heights, a panel for each. ValueError without a way, or for no places."
-    ways = _checked_ways(ways)
-    x, y, z, levels = _map(height, np.concatenate(list(ways.values())))
-    long, n = (x[-1] - x[0]) / (y[-1] - y[0]), len(ways)
+    checked = _checked_ways(ways)
+    x, y, z, levels = _map(height, np.concatenate(list(checked.values())))
+    long, n = (x[-1] - x[0]) / (y[-1] - y[0]), len(checked)
     one, wide = 1 / 8 <= long <= 8, long > 1.8
     ratio = min(max(long, 1 / 8), 8)                            # as it is drawn
     size = (8, n * (7.2 / ratio + 0.45) + 0.7) if wide else (3.1 * n * min(ratio, 1.3) + 1, 4.1)
-    fig = figure(size[0], size[1] + 0.3 * bool(title), _ways_words(ways))
+    fig = figure(size[0], size[1] + 0.3 * bool(title), _ways_words(checked))
     axes = fig.subplots(*((n, 1) if wide else (1, n)), sharex=True, sharey=True, squeeze=False).flat
-    for ax, (name, way) in zip(axes, ways.items()):
+    for ax, (name, way) in zip(axes, checked.items()):
         _way(ax, name, way, x, y, z, levels)
         ax.set_aspect(1 if one else long / ratio)
         ax.set(xlabel=xlabel + " (another scale)" * (not one), ylabel=ylabel)
@@ -79,7 +79,7 @@ def _way(ax, name, way, x, y, z, levels):
     ax.plot(x[column], y[row], "*", label="lowest place", **look)
 
 # %% ../../nbs/tools/draw/planes.ipynb #aaf2d716
-def surfaces(rows: dict,       # row -> {column: function from (n, 2) to (n,) or (n, 1)}
+def surfaces(rows: Mapping,    # row -> {column: function from (n, 2) to (n,) or (n, 1)}
              points,           # (m, 2)
              targets,          # (m,) or (m, 1), each 0 or 1
              title: str = "",  # above all
@@ -93,12 +93,12 @@ def surfaces(rows: dict,       # row -> {column: function from (n, 2) to (n,) or
     fig = figure(*size, _surfaces_words(rows, points, targets))
     axes = fig.subplots(len(rows), len(lists[0]), sharex=True, sharey=True, squeeze=False)
     for line, (name, row) in zip(axes, rows.items()):
-        for ax, f in zip(line, row.values()): image = _surface(ax, f, points, targets)
+        for ax, f in zip(line, row.values()): _surface(ax, f, points, targets)
         line[0].set_ylabel(f"{name}\nx2", fontsize=10)
     for ax, name in zip(axes[0], lists[0]): ax.set_title(name, fontsize=10.5)
     for ax in axes[-1]: ax.set_xlabel("x1", fontsize=10)
-    bar = dict(label="output", extend="both", shrink=0.9, ticks=[-0.5, 0, 0.5, 1, 1.5])
-    fig.colorbar(image, ax=axes, **bar)
+    fig.colorbar(axes[-1, -1].collections[0], ax=axes, label="output", extend="both", shrink=0.9,
+                 ticks=[-0.5, 0, 0.5, 1, 1.5])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     fig.suptitle(title)
@@ -142,11 +142,10 @@ def _surface(ax, f, points, targets):
     grid = np.stack(np.meshgrid(ticks, ticks), -1)                         # (81, 81, 2)
     z = _heights(f, grid.reshape(-1, 2)).reshape(81, 81)
     look = dict(cmap="RdBu", vmin=-0.5, vmax=1.5, shading="nearest", rasterized=True)
-    image = ax.pcolormesh(ticks, ticks, z, **look)
+    ax.pcolormesh(ticks, ticks, z, **look)
     if z.min() < 0.5 < z.max():
         ax.contour(ticks, ticks, z, levels=[0.5], colors="black", linewidths=1.5)
     for target, mark, face, edge in ((0, "o", "white", "black"), (1, "s", "black", "white")):
         look = dict(markersize=8, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.5)
         ax.plot(*points[targets == target].T, mark, label=f"target {target}", **look)
     ax.set(xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), xticks=[0, 1], yticks=[0, 1], aspect="equal")
-    return image

@@ -4,14 +4,16 @@
 __all__ = ['ladder', 'rates', 'agreement']
 
 # %% ../../nbs/tools/draw/versions.ipynb #269d89f4
+from collections.abc import Mapping
+
 import numpy as np
 
 from .canvas import BLUE, DARK, RED, figure, open_axes, readable
 
 # %% ../../nbs/tools/draw/versions.ipynb #8082a5d8
-def ladder(seconds: dict[str, float],   # name -> seconds per call, compared with the first
-           title: str = "",             # above the axes
-          ):                            # matplotlib figure
+def ladder(seconds: Mapping[str, float],  # name -> seconds per call, compared with the first
+           title: str = "",               # above the axes
+          ):                              # matplotlib figure
     "Versions of one function over time, with factors over the first. ValueError unless positive."
     from foundations.timing import factor
     _positive("ladder", seconds)
@@ -22,8 +24,8 @@ def ladder(seconds: dict[str, float],   # name -> seconds per call, compared wit
     return _dots(seconds, notes, "seconds per call (logarithmic)", title, f"Times: {said}.")
 
 # %% ../../nbs/tools/draw/versions.ipynb #3f7f9326
-def rates(gflops: dict[str, float],   # name -> GFLOP/s: 10**9 products and sums a second
-          peak: float,                # GFLOP/s that the machine reaches at its best
+def rates(gflops: Mapping[str, float],  # name -> GFLOP/s: 10**9 products and sums a second
+          peak: float,                  # GFLOP/s that the machine reaches at its best
           title: str = "",            # above the axes
          ):                           # matplotlib figure
     "The arithmetic of each version in a second, beside the peak. ValueError unless positive."
@@ -62,8 +64,8 @@ def _dots(values, notes, xlabel, title, alt, side=1):
     return fig
 
 # %% ../../nbs/tools/draw/versions.ipynb #08581254
-def agreement(rows: dict,                # name -> {name of a column: relative difference, or words}
-              allowed: dict[str, float], # name of a column -> the largest difference allowed
+def agreement(rows: Mapping,             # name -> {name of a column: relative difference, or words}
+              allowed: Mapping[str, float],  # name of a column -> the largest difference allowed
               title: str = "",           # above the table
              ):                          # matplotlib figure
     "A table of differences, each with its verdict. ValueError unless rows have those columns."
