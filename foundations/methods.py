@@ -70,7 +70,7 @@ class Exits(Primitives):
     "The ways from a tensor to numbers, lists and arrays."
     __slots__ = ()
 
-    def item(self) -> Any:
+    def item(self) -> float:
         "The one number that it holds; else ValueError."
         if self._data.size != 1:
             raise ValueError(f"item: expected one number, the tensor is {self._data.shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import builtins, math
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -322,8 +323,9 @@ bool = np.dtype("bool")
 newaxis = None
 
 
-def __getattr__(name: str):
-    "`torch.nn` is chapter 7's module and `torch.optim` chapter 8's, loaded when first asked for."
-    if name not in ("nn", "optim"): raise AttributeError(f"{__name__} has no attribute {name!r}")
-    from importlib import import_module
-    return import_module({"nn": "foundations.nn", "optim": "foundations.training"}[name])
+if not TYPE_CHECKING:
+    def __getattr__(name: str):
+        "`torch.nn` is chapter 7's module, `torch.optim` chapter 8's; loaded when first asked for."
+        homes = {"nn": "foundations.nn", "optim": "foundations.training"}
+        if name in homes: return import_module(homes[name])
+        raise AttributeError(f"{__name__} has no attribute {name!r}")
