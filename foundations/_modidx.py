@@ -831,8 +831,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'foundations/torchlike.py'),
                                        'foundations.torchlike.Generator.manual_seed': ( 'tools/torchlike.html#generator.manual_seed',
                                                                                         'foundations/torchlike.py'),
-                                       'foundations.torchlike.__getattr__': ( 'tools/torchlike.html#__getattr__',
-                                                                              'foundations/torchlike.py'),
                                        'foundations.torchlike.arange': ('tools/torchlike.html#arange', 'foundations/torchlike.py'),
                                        'foundations.torchlike.asarray': ('tools/torchlike.html#asarray', 'foundations/torchlike.py'),
                                        'foundations.torchlike.astype': ('tools/torchlike.html#astype', 'foundations/torchlike.py'),

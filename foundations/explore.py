@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from . import draw
+from .autograd import answers
 from .broadcasting import broadcast_shapes
 from .draw.canvas import brief
 from .draw.graphs import tensors_of
@@ -230,9 +231,6 @@ def graph_stepper(result,               # a tensor of one number that needs a gr
     return Stepper(frames, "Forward, then back")
 
 # %% ../nbs/tools/explore.ipynb #2029eba2
-from .autograd import answers
-
-
 class _Walk:
     "How far values and gradients have come through the graph of `result`."
 

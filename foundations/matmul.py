@@ -6,6 +6,7 @@ __all__ = ['matmul_lists', 'matmul_loops', 'matmul_rowcol', 'matmul_broadcast', 
 
 # %% ../nbs/01_matmul.ipynb #951dcbf5
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def matmul_einsum(a, b):
 @cache
 def compiled(f,          # a plain function on arrays
              *fastmath,  # liberties it may take with rounding: "contract", "reassoc"
-            ):           # the same function as machine code, made on the first call
+            ) -> Any:    # the same function as machine code, made on the first call
     "Compile `f` with numba. ImportError, with what to install, where there is no numba."
     try: from numba import njit
     except ImportError:
