@@ -129,7 +129,7 @@ class no_grad:
             with no_grad(): return f(*args, **options)
         return cast(F, quiet)
 
-# %% ../nbs/06_engine.ipynb #4b08e9dd
+# %% ../nbs/06_engine.ipynb #2aef8001
 def answers(t: Tensor, dout: Any) -> tuple:
     "What the gradient of t means for each argument of its operator. ValueError where it is unfit."
     operator, args, options = t.operator, t.args, t.operator.options
@@ -139,8 +139,8 @@ def answers(t: Tensor, dout: Any) -> tuple:
     found = operator.backward(dout, *inputs, **options)
     if type(found) is not tuple or len(found) != len(args): refuse_answers(t, found)
     for g, a, x in zip(found, args, inputs):
-        fits = type(g) is type(x) and g.shape == x.shape and g.dtype is x.dtype
-        if a.requires_grad and not fits:
+        if not a.requires_grad: continue
+        if type(g) is not type(x) or g.shape != x.shape or g.dtype is not x.dtype:
             return tuple([fitting(t, g, a) for g, a in zip(found, args)])
     return found
 
