@@ -282,7 +282,7 @@ REFUSED = [
     (lambda: picked(X, np.array([-1, 0])), ValueError, "picked: targ[0] is -1: expected a class from 0 to 2"),
     (lambda: picked(X, np.ones(2)), TypeError, "picked: targ has dtype float64: expected integers"),
     (lambda: picked(X, np.array([True, False])), TypeError, "picked: targ has dtype bool: expected integers"),
-    (lambda: picked(X, np.eye(2, 3)), TypeError, "picked: targ has dtype float64: expected integers; for one-hot rows use targ.argmax(1)"),
+    (lambda: picked(X, np.eye(2, 3)), TypeError, "picked: targ has dtype float64: expected integers, (n,); for one-hot rows use targ.argmax(1)"),
     (lambda: picked(X, np.zeros(3, int)), ValueError, "picked: logits is (2, 3) and targ is (3,): expected (n, c) and (n,); n is 2 in logits and 3 in targ"),
     (lambda: picked(B, T), ValueError, "picked: logits is (4,) and targ is (2,): expected (n, c) and (n,)"),
     (lambda: picked(X, [0, 1]), TypeError, "picked: expected arrays of one library, NumPy or torch; got ndarray and list"),
