@@ -115,7 +115,7 @@ def xp(x) -> Any:
 # %% ../nbs/tools/shapes.ipynb #42b96dad
 def common_library(arrays: Sequence) -> tuple[Any, Any]:
     "The library and the device of all arrays. TypeError, or ValueError, where there are several."
-    kinds = dict.fromkeys(map(type, arrays))
+    kinds = [type(x) for x in arrays]
     try: library, _ = array_namespace(*arrays), [x.dtype for x in arrays]
     except (TypeError, AttributeError): raise TypeError(
         "expected arrays of one library, NumPy or torch; "
