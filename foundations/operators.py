@@ -181,8 +181,10 @@ def amax_grad(dout, x, axis=None, keepdims=False):
 def product_shape(a, b) -> tuple[int, ...]:
     "The shape of a @ b: of vectors, matrices, stacks of matrices. ValueError where they do not."
     left, right = tuple(a.shape), tuple(b.shape)
-    if not left or not right or left[-1] != right[-2:][0]: raise ValueError(
-        f"a is {left} and b is {right}: expected (..., n, p) and (..., p, m), or vectors (p,)")
+    if not left or not right or left[-1] != right[-2:][0]:
+        found = f"; p is {left[-1]} in a and {right[-2:][0]} in b" if left and right else ""
+        raise ValueError(f"a is {left} and b is {right}: "
+                         f"expected (..., n, p) and (..., p, m), or vectors (p,){found}")
     stack = common_shape(left[:-2], right[:-2])
     if stack is None: raise ValueError(
         f"a is {left} and b is {right}: the stacks {left[:-2]} and {right[:-2]} do not fit")

@@ -267,7 +267,7 @@ REFUSED = [
     (lambda: total(X, 1.0), TypeError, "total: expected an axis or a tuple of axes, got 1.0"),
     (lambda: forward.softmax(X, 5), ValueError, "softmax: axis 5 does not fit an array of shape (2, 3)"),
     # kinds of arrays
-    (lambda: linear([[1]], W, B), TypeError, "linear: expected arrays of one library, NumPy or torch; got list and ndarray"),
+    (lambda: linear([[1]], W, B), TypeError, "linear: expected arrays of one library, NumPy or torch; got list, ndarray and ndarray"),
     (lambda: forward.relu("a"), TypeError, "relu: expected arrays of one library, NumPy or torch; got str"),
     (lambda: forward.relu(3), TypeError, "relu: expected arrays of one library, NumPy or torch; got int"),
     (lambda: forward.relu(None), TypeError, "relu: expected arrays of one library, NumPy or torch; got NoneType"),
@@ -282,7 +282,7 @@ REFUSED = [
     (lambda: picked(X, np.array([-1, 0])), ValueError, "picked: targ[0] is -1: expected a class from 0 to 2"),
     (lambda: picked(X, np.ones(2)), TypeError, "picked: targ has dtype float64: expected integers"),
     (lambda: picked(X, np.array([True, False])), TypeError, "picked: targ has dtype bool: expected integers"),
-    (lambda: picked(X, np.eye(2, 3)), TypeError, "picked: targ has dtype float64: expected integers; for one-hot rows use targ.argmax(1)"),
+    (lambda: picked(X, np.eye(2, 3)), TypeError, "picked: targ has dtype float64: expected integers, (n,); for one-hot rows use targ.argmax(1)"),
     (lambda: picked(X, np.zeros(3, int)), ValueError, "picked: logits is (2, 3) and targ is (3,): expected (n, c) and (n,); n is 2 in logits and 3 in targ"),
     (lambda: picked(B, T), ValueError, "picked: logits is (4,) and targ is (2,): expected (n, c) and (n,)"),
     (lambda: picked(X, [0, 1]), TypeError, "picked: expected arrays of one library, NumPy or torch; got ndarray and list"),
@@ -354,7 +354,7 @@ def test_tensors_without_numbers(torch):
 
 
 @pytest.mark.parametrize("call, kind, words", [
-    (lambda t: linear(t.ones(2, 3), W, B), TypeError, "linear: expected arrays of one library, NumPy or torch; got Tensor and ndarray"),
+    (lambda t: linear(t.ones(2, 3), W, B), TypeError, "linear: expected arrays of one library, NumPy or torch; got Tensor, ndarray and ndarray"),
     (lambda t: linear(t.ones(2, 3), t.ones(3, 4), t.ones(4, device="meta")), ValueError, "linear: arrays on cpu and meta; move them to one device"),
     (lambda t: picked(t.ones(2, 3), T), TypeError, "picked: expected arrays of one library"),
     (lambda t: picked(t.ones(2, 3), t.tensor([0, 3])), ValueError, "picked: targ[1] is 3: expected a class from 0 to 2"),
