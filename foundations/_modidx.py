@@ -803,6 +803,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'foundations.shapes.reduced': ('tools/shapes.html#reduced', 'foundations/shapes.py'),
                                     'foundations.shapes.rows': ('tools/shapes.html#rows', 'foundations/shapes.py'),
                                     'foundations.shapes.shapes': ('tools/shapes.html#shapes', 'foundations/shapes.py'),
+                                    'foundations.shapes.shown': ('tools/shapes.html#shown', 'foundations/shapes.py'),
                                     'foundations.shapes.sizes': ('tools/shapes.html#sizes', 'foundations/shapes.py'),
                                     'foundations.shapes.source': ('tools/shapes.html#source', 'foundations/shapes.py'),
                                     'foundations.shapes.stretches_to': ('tools/shapes.html#stretches_to', 'foundations/shapes.py'),
