@@ -253,7 +253,7 @@ def refused(words, error, f, *args):
 
 
 def test_refused_between_libraries(torch):
-    refused("linear: expected arrays of one library, NumPy or torch; got ndarray and Tensor",
+    refused("linear: expected arrays of one library, NumPy or torch; got ndarray, Tensor and ndarray",
             TypeError, linear, X, torch.ones(784, 50), B)
     refused("ndarray and Tensor", TypeError, cross_entropy, FOUR, torch.tensor([3, 1, 2, 0]))
 
