@@ -72,8 +72,7 @@ def test_along_an_axis(torch):
     def check(x, data):
         axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
         agree(softmax, lambda t: torch.softmax(t, axis), x, axis=axis)
-        with np.errstate(divide="ignore" if 0 in x.shape else "warn"):   # log of a sum of nothing
-            agree(log_softmax, lambda t: torch.log_softmax(t, axis), x, axis=axis)
+        agree(log_softmax, lambda t: torch.log_softmax(t, axis), x, axis=axis)
         for f, theirs in ((sum, torch.sum), (mean, torch.mean)):
             agree(f, lambda t: theirs(t, axis), x, axis=axis)
             agree(f, lambda t: theirs(t, axis, keepdim=True), x, axis=axis, keepdims=True)
@@ -166,8 +165,7 @@ def test_an_empty_batch_is_no_error():
 
 @pytest.mark.parametrize("shape, axis", [((3, 0), -1), ((3, 0), 0), ((0, 3), 0), ((2, 0, 3), 1), ((0,), 0)])
 def test_shares_of_nothing(shape, axis):
-    with np.errstate(divide="ignore"):                      # log of a sum of nothing
-        for f in (softmax, log_softmax): assert f(np.ones(shape), axis).shape == shape
+    for f in (softmax, log_softmax): assert f(np.ones(shape), axis).shape == shape
 
 
 def test_the_mean_of_nothing_is_nan():
