@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from .broadcasting import unbroadcast
-from .shapes import axes_listed, common_shape, integers, of_shape, one_axis, reduced, shapes
-from .shapes import without, xp
+from .shapes import axes_listed, common_shape, integers, of_shape, one_axis, reduced
+from .shapes import shapes, without, xp
 
 # %% ../nbs/tools/operators.ipynb #19ab23d1
 BOTH = (True, True)   # which inputs need a gradient, where nobody says

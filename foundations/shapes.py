@@ -435,7 +435,7 @@ def classes(targ, logits):
     i = ((targ < 0) | (targ >= c)).tolist().index(True)
     raise ValueError(f"targ[{i}] is {int(targ[i])}: expected a class from 0 to {c - 1}")
 
-
+# %% ../nbs/tools/shapes.ipynb #b1a5f175
 def fits_along(b, x, axis):
     "A bias, (n,), for an axis of x that has size n."
     size = tuple(x.shape)[axis:axis + 1]
