@@ -5,7 +5,7 @@ __all__ = ['Patterns', 'KINDS', 'F', 'INT64', 'parse', 'matched', 'mismatch', 'l
            'broadcast_mismatch', 'xp', 'common_library', 'is_floating', 'common_dtype', 'ArraySpec', 'taken_as',
            'is_number', 'conversion', 'Contract', 'finished', 'make_plan', 'without_gradient', 'tensors_plan',
            'prepare', 'check_shapes', 'described', 'any_shapes', 'fast', 'checking', 'head', 'source', 'named',
-           'shapes', 'globals_for', 'axes', 'axes_listed', 'one_axis', 'integers', 'sizes', 'two_sizes', 'stretches_to',
+           'shapes', 'globals_for', 'axes', 'one_axis', 'axes_listed', 'integers', 'sizes', 'two_sizes', 'stretches_to',
            'classes', 'fits_along', 'of_shape', 'reduced', 'numpy_only', 'each', 'one_of', 'a_generator', 'without',
            'count', 'largest', 'rows', 'one_hot', 'zeros_for', 'random', 'list_shape', 'list_shapes']
 
@@ -366,6 +366,13 @@ def axes(axis, x) -> Any:
     return axes_listed(axis, x)
 
 
+def one_axis(axis, x) -> int:
+    "One axis of x, counted from 0."
+    if type(axis) is int and 0 <= axis < x.ndim: return axis
+    found = axes_listed((axis,), x)
+    return found[0] if found else 0
+
+# %% ../nbs/tools/shapes.ipynb #a5c11d02
 def axes_listed(axis, x) -> tuple[int, ...]:
     "The same as a tuple."
     if axis is None: return tuple(range(x.ndim))
@@ -379,13 +386,6 @@ def axes_listed(axis, x) -> tuple[int, ...]:
     if len({i for i in found if 0 <= i < x.ndim}) < len(found):
         raise ValueError(f"axis {listed(asked)} does not fit an array of shape {tuple(x.shape)}")
     return found
-
-
-def one_axis(axis, x) -> int:
-    "One axis of x, counted from 0."
-    if type(axis) is int and 0 <= axis < x.ndim: return axis
-    found = axes_listed((axis,), x)
-    return found[0] if found else 0
 
 # %% ../nbs/tools/shapes.ipynb #f83ea90e
 def integers(values, x=None, what: str = "a tuple of integers such as (24, 8)") -> tuple[int, ...]:
