@@ -501,6 +501,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                    'foundations/exercises/chapter7_classes.py'),
                                                         'foundations.exercises.chapter7_classes._': ( 'tools/exercises/chapter7_classes.html#_',
                                                                                                       'foundations/exercises/chapter7_classes.py'),
+                                                        'foundations.exercises.chapter7_classes.array_of': ( 'tools/exercises/chapter7_classes.html#array_of',
+                                                                                                             'foundations/exercises/chapter7_classes.py'),
                                                         'foundations.exercises.chapter7_classes.autoencoder': ( 'tools/exercises/chapter7_classes.html#autoencoder',
                                                                                                                 'foundations/exercises/chapter7_classes.py'),
                                                         'foundations.exercises.chapter7_classes.kept': ( 'tools/exercises/chapter7_classes.html#kept',

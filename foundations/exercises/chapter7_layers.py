@@ -44,7 +44,7 @@ def _(fn, module):
     module.load_state_dict(state)
     for path, x in module.state_dict().items(): yield f"{path}, when it is loaded again", x
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #6dd196c2
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #a0f6d434
 @snapshot.also_right
 def _(module): return copy.deepcopy(module.state_dict())
 
@@ -56,10 +56,8 @@ def _(module):
 @snapshot.also_right
 def _(module): return {path: x.tolist() for path, x in module.state_dict().items()}
 
-@snapshot.mistake("the-same-arrays", "The dictionary is new, and the arrays in it are the old "
-                                     "ones: they went on "
-                  "learning.", "Which line makes new arrays? A new dictionary of the same arrays "
-                               "is not enough.")
+@snapshot.mistake("the-same-arrays", "The module learns on, and what was kept changes with it.",
+                  "The dictionary is a new one. What does it hold?")
 def _(module): return dict(module.state_dict())
 
 @snapshot.mistake("shared-once", "A parameter that stands in two places is under its first path "
