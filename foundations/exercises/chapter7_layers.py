@@ -3,13 +3,13 @@
 # %% auto #0
 __all__ = ['right', 'snapshot', 'set_mode', 'linear_t_grad', 'dropout', 'masked']
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #060209ed
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #baa9a4d1
 import copy
 
 import numpy as np
 
 from ..autograd import Tensor
-from .chapter7 import module_of
+from .chapter7_names import module_of
 from .tasks import exercise
 from ..nn import Parameter, functional
 
@@ -105,13 +105,14 @@ def _(rng):
     half.a.b.eval()
     yield "one within was in use already", dict(module=half, mode=False)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #e919376d
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #54f812dc
 @set_mode.observe
 def _(fn, module, mode):
     fn(module, mode)
     for path, part in module.named_modules():
-        yield f"training of {'module.' + path if path else 'the module itself'}", part.training
-    yield "module.train is a method", callable(module.train)
+        name = f"module.{path}" if path else "the module itself"
+        yield name, "in training" if part.training else "in use"
+    yield "module.train", "a method" if callable(module.train) else "no method"
 
 # %% ../../nbs/tools/exercises/chapter7_layers.ipynb #8ae715bc
 @set_mode.also_right
@@ -137,23 +138,31 @@ def _(module, mode):
 def _(module, mode):
     for part in [*module.modules()][1:]: part.training = mode
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #ca756425
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #5bc11718
+@set_mode.mistake("names", "`_modules` is a dictionary: a loop over it gives names, which are "
+                           "texts.",
+                  "Its values are the modules; `children()` gives these.")
+def _(module, mode):
+    module.training = mode
+    for child in module._modules: child.training = mode
+
 @set_mode.mistake("nobody", "Each module asks its children, and none says anything to itself.",
                   "At the end of the way down there must be one that does it.")
 def _(module, mode):
-    for child in module.children(): set_mode.mistakes[3].fn(child, mode)
+    for child in module.children(): set_mode.mistakes[4].fn(child, mode)
 
 @set_mode.mistake("first-branch", "Only the first child is reached: a `return` in the loop ends "
                                   "it.",
                   "How often does the loop go round?")
 def _(module, mode):
     module.training = mode
-    for child in module.children(): return set_mode.mistakes[4].fn(child, mode)
+    for child in module.children(): return set_mode.mistakes[5].fn(child, mode)
 
 @set_mode.mistake("always-true", "They are all in training, whichever mode is asked for.",
                   "Which of your two arguments is never used?")
 def _(module, mode): module.train(True)
 
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #1ec07620
 @set_mode.mistake("toggled", "Each mode is turned round, so whoever was in use is in training now.",
                   "It should be the same whatever the mode was before.")
 def _(module, mode):
@@ -236,7 +245,7 @@ def _(dout, x, w, b): return dout @ w, dout.T @ x, dout.sum()
                        "The 1/n, if there is one, is in dout already.")
 def _(dout, x, w, b): return dout @ w, dout.T @ x / len(x), dout.sum(0)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #cab28ee7
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #f8e9cbe0
 @exercise(chapter=7, minutes=6, level="middle", rtol=0.05, hints=[
     "A mask: `rng.random(x.shape)` is below p with probability p. A comparison gives True and "
     "False, and "
@@ -245,8 +254,7 @@ def _(dout, x, w, b): return dout @ w, dout.T @ x / len(x), dout.sum(0)
     "divide to make both x?",
     "In use, `if not training: return x`. Otherwise x times the mask, divided by what is kept on "
     "average.",
-    "`kept = rng.random(x.shape) >= p`, and then `x * kept / (1 - p)`; for p = 1 that is 0 / 0, "
-    "so give zeros there."])
+    "`kept = rng.random(x.shape) >= p`, and then `x * kept / (1 - p)`."])
 def dropout(x, p, rng, training):
     "In training each number 0 with probability p, at random, and the others larger, so that the "
     "average stays; in use x."
@@ -256,38 +264,37 @@ def dropout(x, p, rng, training):
 def _(rng):
     for note, shape, p, training in (
             ("200 rows of 200, p = 0.3", (200, 200), 0.3, True), ("p = 0.8", (200, 200), 0.8, True),
-            ("in use, p = 0.3", (2, 3), 0.3, False), ("p = 0", (2, 3), 0.0, True),
-            ("p = 1", (2, 3), 1.0, True)):
+            ("in use, p = 0.3", (2, 3), 0.3, False), ("p = 0", (2, 3), 0.0, True)):
         x = rng.uniform(1, 2, shape)
         yield note, dict(x=x, p=p, rng=np.random.default_rng(7), training=training)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #87122eef
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #c17ff729
 @dropout.observe
 def _(fn, x, p, rng, training):
-    same_rng = copy.deepcopy(rng)
+    same_rng, before = copy.deepcopy(rng), x.copy()
     out = np.asarray(getattr(value := fn(x, p, rng, training), "data", value))
     if x.size < 10: return (yield "the result", out)
     yield "its shape", str(out.shape)
     zero = out == 0
     yield "the share of zeros", zero.mean()
-    yield "the average of a number, in parts of what it was", (out / x).mean()
+    yield "the average of a number, in parts of what it was", (out / before).mean()
     yield "the share of columns in which all rows are alike", (zero == zero[0]).all(0).mean()
     yield "the share of rows in which all numbers are alike", (zero == zero[:, :1]).all(1).mean()
-    yield "a second call drops others", bool(((fn(x, p, rng, training) == 0) != zero).any())
-    again = fn(x, p, same_rng, training) == 0
-    yield "the same generator drops the same", bool((again == zero).all())
+    dropped = lambda rng: "the same" if (
+        (fn(before.copy(), p, rng, training) == 0) == zero).all() else "others"
+    yield "what a second call drops", dropped(rng)
+    yield "what the same generator drops again", dropped(same_rng)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #35c4ea2e
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #ddde8199
 @dropout.also_right
 def _(x, p, rng, training):
     if not training or p == 0: return x
-    if p == 1: return 0 * x
     return np.where(rng.binomial(1, 1 - p, x.shape), x / (1 - p), 0.0)
 
 @dropout.also_right
 def _(x, p, rng, training):
     kept = rng.random(x.shape) < 1 - p
-    return x * kept / max(1 - p, 1e-12) if training else x.copy()
+    return x * kept / (1 - p) if training else x.copy()
 
 @dropout.convention("This is the classic dropout, which scales in use and not in training: as "
                     "right, and the price is "
@@ -300,7 +307,7 @@ def masked(factor, used=lambda x, p: x, chance=lambda p: 1 - p, shape=lambda x: 
     def wrong(x, p, rng, training):
         if not training: return used(x, p)
         kept = rng_of(rng).random(shape(x)) < chance(p)
-        return np.where(kept, x * factor(min(p, 1 - 1e-9) or 1e-9), 0.0) * np.ones(x.shape)
+        return np.where(kept, x * factor(p or 1e-9), 0.0) * np.ones(x.shape)
     return wrong
 
 # %% ../../nbs/tools/exercises/chapter7_layers.ipynb #af737135

@@ -3,13 +3,13 @@
 # %% auto #0
 __all__ = ['use', 'leave', 'linears', 'parameter_count', 'learn_only', 'answers', 'answering']
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #0d4636fe
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #bedb73f9
 import copy
 
 import numpy as np
 
 from .. import nn
-from .chapter7 import module_of
+from .chapter7_names import module_of
 from .tasks import exercise
 from ..nn import Linear, Parameter
 
@@ -67,11 +67,17 @@ def _(model): return sum(x.size for x in model.state_dict().values())
                          "How many numbers has a weight of (3, 4)?")
 def _(model): return sum(p.requires_grad for p in model.parameters())
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #806aeaf7
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #dc62666e
 @parameter_count.mistake("all-tensors", "It counts the tensors, not the numbers in them, and "
                                         "those that are not to learn as well.",
                          "How many numbers has a weight of (3, 4)?")
 def _(model): return len(list(model.parameters()))
+
+@parameter_count.mistake("size-is-a-method", "`p.size` is a method, as in PyTorch, and what it "
+                                             "gives is "
+                         "a shape.", "Which method gives how many numbers there are? The Tab key "
+                                     "shows all.")
+def _(model): return sum(p.size for p in model.parameters() if p.requires_grad)
 
 @parameter_count.mistake("rows", "It counts the rows of each tensor, not its numbers.",
                          "`len` is the first size of a shape; what is the product of all sizes?")
@@ -111,12 +117,12 @@ def _(rng):
     frozen = module_of(body=layer(), head=layer()).requires_grad_(False)
     yield "all were frozen before", dict(model=frozen, name="head")
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #81ad2435
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #d706a53d
 @learn_only.observe
 def _(fn, model, name):
     fn(model, name)
     yield "what learns", ", ".join(path for path, p in model.named_parameters() if p.requires_grad)
-    yield "a module has an attribute requires_grad", any(
+    yield "modules with an attribute requires_grad", sum(
         hasattr(module, "requires_grad") for module in model.modules())
 
 # %% ../../nbs/tools/exercises/chapter7_models.ipynb #060c5837
@@ -184,7 +190,7 @@ def answers(model, x):
     for module, mode in modes: module.training = mode
     return found
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #969c1bc0
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #cf352e9e
 @answers.inputs
 def _(rng):
     def network(p=0.5):
@@ -203,7 +209,7 @@ def _(fn, model, x):
     yield "the classes", fn(model, x)
     for path, module in model.named_modules():
         part = f"module {path}" if path else "the model"
-        yield f"training of {part}, afterwards", module.training
+        yield f"{part}, afterwards", "in training" if module.training else "in use"
 
 # %% ../../nbs/tools/exercises/chapter7_models.ipynb #37cb828d
 @answers.also_right
