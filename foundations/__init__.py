@@ -16,7 +16,7 @@ What they stand on:
     methods       the operators as methods of `Tensor`
     torchlike     what `Tensor` does as PyTorch does it
     check         are two arrays equal up to rounding, is a gradient right
-    data          the handwritten digits
+    data          the handwritten digits, and given names
     files         a state in one file: `save`, `load`
     runs          what a run of training needs beside its steps
     timing        how many times faster, on a noisy machine
@@ -35,20 +35,20 @@ __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd"
            "shapes", "operators", "methods", "torchlike",
            "check", "data", "files", "runs", "timing", "draw", "explore",
            "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
-           "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
+           "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
          "fit": "training", "evaluate": "training", "accuracy": "training",
          "save": "files", "load": "files",
-         "mnist": "data", "test_near": "check", "gradcheck": "check"}
+         "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, check, data, draw, explore, files, forward
     from . import layers, matmul, methods, nn, operators, runs, shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
-    from .data import mnist
+    from .data import mnist, names
     from .files import load, save
     from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit
 else:

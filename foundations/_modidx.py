@@ -230,6 +230,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'foundations.data._unzipped': ('tools/data.html#_unzipped', 'foundations/data.py'),
                                   'foundations.data._verified': ('tools/data.html#_verified', 'foundations/data.py'),
                                   'foundations.data.mnist': ('tools/data.html#mnist', 'foundations/data.py'),
+                                  'foundations.data.names': ('tools/data.html#names', 'foundations/data.py'),
                                   'foundations.data.normalize': ('tools/data.html#normalize', 'foundations/data.py'),
                                   'foundations.data.read_idx': ('tools/data.html#read_idx', 'foundations/data.py')},
             'foundations.draw.arrays': { 'foundations.draw.arrays._Tiled': ('tools/draw/arrays.html#_tiled', 'foundations/draw/arrays.py'),
