@@ -7,8 +7,8 @@ __all__ = ['RESERVED', 'Incompatible', 'Parameter', 'Registry', 'registered_in',
            'Tree', 'Parametric', 'joined', 'once', 'Buffered', 'State', 'Stateful', 'misfits', 'overwrite',
            'Switchable', 'Module', 'recast', 'tree_text', 'Linear', 'ReLU', 'Tanh', 'Sigmoid', 'not_in_place',
            'Flatten', 'Dropout', 'Container', 'Sequential', 'module_for', 'ModuleList', 'Loss', 'MSELoss',
-           'CrossEntropyLoss', 'functional', 'as_numpy', 'is_whole_number', 'random_generator', 'state_arrays', 'GELU',
-           'Embedding', 'LayerNorm']
+           'CrossEntropyLoss', 'functional', 'as_numpy', 'is_whole_number', 'random_generator', 'state_arrays', 'utils',
+           'GELU', 'Embedding', 'LayerNorm']
 
 # %% ../../nbs/07_nn.ipynb #eb676a2a
 import math
@@ -486,7 +486,8 @@ class CrossEntropyLoss(Loss):
                                         reduction=self.reduction)
 
 # %% ../../nbs/07_nn.ipynb #9f8f2161
+from . import utils
 from .modules import GELU, Embedding, LayerNorm
 
 _all_ = [functional, as_numpy, is_whole_number, random_generator, state_arrays,
-         GELU, Embedding, LayerNorm]
+         utils, GELU, Embedding, LayerNorm]

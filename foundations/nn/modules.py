@@ -21,7 +21,7 @@ def check_sizes(layer: str, **sizes: int):
         if not is_whole_number(n) or n < 0: raise ValueError(
             f"{layer}: {name} is {n!r:.60}; expected a whole number, 0 or more")
 
-# %% ../../nbs/tools/nn/modules.ipynb #35cd6c60
+# %% ../../nbs/tools/nn/modules.ipynb #e00bd610
 class Embedding(Module):
     "A row of numbers for each token: (...) tokens to (..., embedding_dim). At first normal."
     def __init__(self, num_embeddings: int, embedding_dim: int,    # tokens, and numbers for each
@@ -29,11 +29,10 @@ class Embedding(Module):
                  *, dtype=None,                                    # of the weight; None: float32
                  generator: np.random.Generator | None = None):    # None: a new one
         super().__init__()
-        sizes = num_embeddings, embedding_dim
         check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding: padding_idx is {padding_idx}, of {num_embeddings} rows")
-        self.num_embeddings, self.embedding_dim = sizes
+        self.num_embeddings, self.embedding_dim = sizes = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         rows = random_generator("Embedding", generator).standard_normal(sizes)
         if padding_idx is not None: rows[padding_idx] = 0
