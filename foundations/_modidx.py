@@ -1020,6 +1020,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'foundations.shapes.a_generator': ('tools/shapes.html#a_generator', 'foundations/shapes.py'),
                                     'foundations.shapes.any_shapes': ('tools/shapes.html#any_shapes', 'foundations/shapes.py'),
                                     'foundations.shapes.axes': ('tools/shapes.html#axes', 'foundations/shapes.py'),
+                                    'foundations.shapes.axes_listed': ('tools/shapes.html#axes_listed', 'foundations/shapes.py'),
                                     'foundations.shapes.broadcast_mismatch': ( 'tools/shapes.html#broadcast_mismatch',
                                                                                'foundations/shapes.py'),
                                     'foundations.shapes.check_shapes': ('tools/shapes.html#check_shapes', 'foundations/shapes.py'),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .operators import absolute, cast
-from .shapes import axes, one_axis
+from .shapes import axes, axes_listed, one_axis
 
 if TYPE_CHECKING: from foundations.autograd import Tensor
 
@@ -149,7 +149,7 @@ class UnitAxes(Primitives):
 
     def squeeze(self, dim=None) -> Tensor:
         "Without axes of size 1: all of them, or those among `dim`."
-        gone = [i for i in axes(dim, self) if self.shape[i] == 1]
+        gone = [i for i in axes_listed(dim, self) if self.shape[i] == 1]
         return self.reshape(tuple([n for i, n in enumerate(self.shape) if i not in gone]))
 
     def unsqueeze(self, dim: int) -> Tensor:
@@ -236,7 +236,7 @@ class Statistics(Primitives):
         "The variance: squared distances from the mean, summed, and divided by n - correction."
         if isinstance(dim, bool): dim, unbiased = None, dim       # x.var(False)
         found = along(dim, keepdim, axis, keepdims)
-        n = math.prod([self.shape[i] for i in axes(found["axis"], self)])
+        n = math.prod([self.shape[i] for i in axes_listed(found["axis"], self)])
         distances = self - self.mean(dim=found["axis"], keepdim=True)
         total = (distances ** 2).sum(dim=found["axis"], keepdim=found["keepdims"])
         return total / max(n - (int(unbiased) if correction is None else correction), 0)

@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from .broadcasting import unbroadcast
-from .shapes import axes, common_shape, integers, of_shape, one_axis, reduced, shapes
-from .shapes import without, xp
+from .shapes import axes_listed, common_shape, integers, of_shape, one_axis, reduced
+from .shapes import shapes, without, xp
 
 # %% ../nbs/tools/operators.ipynb #19ab23d1
 BOTH = (True, True)   # which inputs need a gradient, where nobody says
@@ -157,7 +157,7 @@ def where_grad(dout, mask, a, b, needs_input_grad=(False, True, True)):
 # %% ../nbs/tools/operators.ipynb #8718449d
 def not_empty(axis, x) -> tuple[int, ...]:
     "Some axes of x, along which there is at least one number."
-    found = axes(axis, x)
+    found = axes_listed(axis, x)
     if 0 in [x.shape[i] for i in found]: raise ValueError(
         f"x is {tuple(x.shape)}: of no numbers, none is the largest")
     return found
@@ -253,7 +253,7 @@ def reshape_grad(dout, x, shape):
 def order(dims, x) -> tuple[int, ...]:
     "The new order of all axes of x, counted from 0; None: reversed."
     if dims is None: return tuple(reversed(range(x.ndim)))
-    found = axes(dims, x) if x.ndim or dims else ()
+    found = axes_listed(dims, x) if x.ndim or dims else ()
     if len(found) != x.ndim: raise ValueError(
         f"x is {tuple(x.shape)}, and {dims} does not name all of its axes")
     return found
