@@ -5,6 +5,7 @@ Needs Chromium: one on the PATH, the one that the variable CHROMIUM names, or pl
 import os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
@@ -15,6 +16,21 @@ SETTINGS = {                                        # every cell on the page, an
     "notebook-extension/tracker": '{"windowingMode": "none"}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
 }
+
+
+EXPLORE = [                                         # one of each thing that moves, on a page of their own
+    "from foundations.explore import *",
+    "matmul_stepper([[1, 2, 3], [4, 5, 6]], [[1, 0], [2, 1], [0, 3]])",
+    "matmul_grad_stepper([[1, 2], [-1, 3]], [[1, 2, 0], [4, 5, 6]], [[1, 0], [2, 1], [0, 3]])",
+    "broadcast_stepper((8, 1, 28, 3), (5, 1, 3))",
+    "expression_stepper('x*x + 2*x', 'x = 3')",
+    "class Value(list): g = None\na, b = Value([1.0, -2]), Value([-1.0])\na.g = Value([1.0, 1.0])\nchain_stepper({'a': a, 'b': b}, ['sum'], [{}])",
+    "matmul_box('[[1, 2]]', '[[3], [4]]')",
+    "broadcast_box()",
+    "strides_box()",
+    "graph_box()",
+    "score_sliders()",
+]
 
 
 def free_port():
@@ -36,6 +52,8 @@ def lab(tmp_path_factory):
     "A JupyterLab on loopback over a copy of nbs/, with settings of its own; its address as a function of a path."
     root, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
     shutil.copytree(NBS, root / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in EXPLORE])
+    nbformat.write(page, root / "explore.ipynb")
     for name, text in SETTINGS.items():
         path = root / f".config/lab/@jupyterlab/{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
