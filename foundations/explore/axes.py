@@ -24,7 +24,8 @@ def broadcast_stepper(a: tuple[int, ...],   # one shape
     out: list[Any] = []
     for axis in reversed(range(ndim)):
         size, verdict, words = _meet(sizes[0][axis], sizes[1][axis])
-        questions[len(frames)] = Question(f"axis {axis - ndim}?", verdict, VERDICTS)
+        text = f"What happens on axis {axis - ndim}?"
+        questions[len(frames)] = Question(text, verdict, VERDICTS)
         frames.append(_shapes_frame(sizes, [size, *out], axis, f"axis {axis - ndim}: {words}"))
         if verdict == "refused": break
         out.insert(0, size)

@@ -62,7 +62,7 @@ def sliders(f: Callable,          # takes one value of each option by name; give
         raise ValueError("sliders: expected an option, with values to choose from")
     knob = lambda widgets, name, value: widgets.SelectionSlider(
         options=[(str(v), v) for v in options[name]], value=value, description=name,
-        continuous_update=False, style={"description_width": "initial"})
+        continuous_update=False, style={"description_width": "6em"})
     middle = {name: values[len(values) // 2] for name, values in options.items()}
     return Controls(f, middle, knob, "move the sliders")
 

@@ -169,8 +169,7 @@ def _frame(i, frames, answers, asks):
     if answers: summary += f": {html.escape(answers.text)}"
     told = asked = ""
     if answers:
-        text, answer = html.escape(answers.text), html.escape(answers.told())
-        told = f'<p>{text} <b>{answer}</b> <span class="told"></span></p>'
+        told = f'<p>Answer: <b>{html.escape(answers.told())}</b> <span class="told"></span></p>'
     if asks: asked = f'<div class="live asked" hidden>{_asked(asks)}</div>'
     is_open = "" if i else " open"
     return (f'<details class="frame"{is_open}><summary>{summary}</summary>'
