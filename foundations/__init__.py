@@ -12,6 +12,7 @@
 What they stand on:
 
     shapes        what fits, said once: the checks of inputs, and their messages
+    passes        what a layer refuses on its way forward and back
     operators     pairs of a function and its gradient beyond chapters 3 and 4
     methods       the operators as methods of `Tensor`
     torchlike     what `Tensor` does as PyTorch does it
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "shapes", "operators", "methods", "torchlike",
+           "shapes", "passes", "operators", "methods", "torchlike",
            "check", "data", "files", "runs", "timing", "draw", "explore",
            "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
            "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
@@ -45,7 +46,8 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, check, data, draw, explore, files, forward
-    from . import layers, matmul, methods, nn, operators, runs, shapes, timing, torchlike, training
+    from . import layers, matmul, methods, nn, operators, passes, runs, shapes, timing
+    from . import torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist
