@@ -292,7 +292,7 @@ def table(classed, tmp_path_factory):
     notebook(folder / "dot" / "d.ipynb", first, right, "1 / 0", asks, "import os; os._exit(1)", asks)
     notebook(folder / "eve" / "e.ipynb", first, right, asks, "while True:\n    try:\n        while True: pass\n    except BaseException: pass")
     notebook(folder / "fay" / "f.ipynb", "import time\ntime.sleep(0)", asks)
-    collect(folder, folder / "out.csv", seconds=25 * running.patience())
+    collect(folder, folder / "out.csv", seconds=12 * running.patience())
     with open(folder / "out.csv", newline="") as file: return {row["learner"]: row for row in csv.DictReader(file)}
 
 
