@@ -40,7 +40,8 @@ __version__ = "0.1.0"
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
            "shapes", "passes", "operators", "methods", "changes", "gradients", "torchlike",
            "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing", "draw",
-           "explore", "exercises", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader",
+           "explore", "exercises", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset",
+           "DataLoader",
            "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names",
            "test_near", "gradcheck"]
 
