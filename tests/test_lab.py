@@ -67,7 +67,7 @@ def lab(tmp_path_factory):
                JUPYTERLAB_SETTINGS_DIR=str(root / ".config/lab"), JUPYTERLAB_WORKSPACES_DIR=str(root / ".config/workspaces"))
     log = root / "lab.log"
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
+                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
         assert status(f"{url}/api?token={token}") == 200, log.read_text()
@@ -144,7 +144,7 @@ def test_chapter_runs_in_the_browser(lab, page, notebook):
     shoot(page, notebook.removesuffix(".ipynb"))
 
 
-def steppers(page): return page.locator(".stepper").filter(has=page.locator("input[type=range]"))
+def steppers(place): return place.locator(".stepper:has(input[type=range])")
 
 
 def move(page, stepper):

@@ -155,7 +155,7 @@ def _head(title, n):
                                '</button>')
     slider = (f'<input type="range" min="0" max="{n - 1}" value="0" aria-label="{title}" '
               f'aria-valuetext="step 1 of {n}">')
-    return (f'<div class="live" hidden>{button("back", -1)}{slider}{button("next", 1)}'
+    return (f'<div class="live" hidden="hidden">{button("back", -1)}{slider}{button("next", 1)}'
             f'<span class="place" role="status">step 1 of {n}</span></div>')
 
 
@@ -166,7 +166,7 @@ def _frame(i, frames, answers, asks):
     told = asked = ""
     if answers:
         told = f'<p>Answer: <b>{html.escape(answers.told())}</b> <span class="told"></span></p>'
-    if asks: asked = f'<div class="live asked" hidden>{_asked(asks)}</div>'
+    if asks: asked = f'<div class="live asked" hidden="hidden">{_asked(asks)}</div>'
     is_open = "" if i else " open"
     return (f'<details class="frame"{is_open}><summary>{summary}</summary>'
             f'{told}{frames[i]}{asked}</details>')
