@@ -8,6 +8,7 @@
     autograd      6  the engine: `Tensor` finds the order of the way back by itself
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
+    language      9  tokens, attention, a small GPT that invents names
 
 What they stand on:
 
@@ -38,12 +39,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "shapes", "passes", "operators", "methods", "changes", "gradients", "torchlike",
-           "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing", "draw",
-           "explore", "exercises", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset",
-           "DataLoader",
-           "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names",
-           "test_near", "gradcheck"]
+           "language", "shapes", "passes", "operators", "methods", "changes", "gradients",
+           "torchlike", "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing",
+           "draw", "explore", "exercises",
+           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
+           "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
@@ -54,8 +54,8 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, changes, check, data, draw, exercises, explore
-    from . import files, forward, gradients, layers, lr_scheduler, matmul, methods, nn, operators
-    from . import optimizers, passes, runs, shapes, timing, torchlike, training
+    from . import files, forward, gradients, language, layers, lr_scheduler, matmul, methods, nn
+    from . import operators, optimizers, passes, runs, shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist, names

@@ -11,14 +11,14 @@ import numpy as np
 from .. import training
 from .tasks import exercise
 
-# %% ../../nbs/tools/exercises/chapter8.ipynb #3b5d6cdd
+# %% ../../nbs/tools/exercises/chapter8.ipynb #ab96b78d
 @exercise(chapter=8, minutes=5, level="easy", returns=("p", "v"), hints=[
     "Three lines, in this order: what the decay adds to g; the new v; the new p.",
     "The derivative of λ/2 · p² with respect to p is λp, and weight_decay is λ.",
     "The move uses the *new* v. Make new arrays: p, g and v belong to the caller.",
     "`g = g + weight_decay * p`, `v = momentum * v + g`, `return p - lr * v, v`."])
 def sgd_step(p, g, v, lr, momentum, weight_decay):
-    "One step: the decay joins g, then v = momentum * v + g, then p moves by -lr * v."
+    "One step of one parameter, with momentum and weight decay: the new p, and the new v."
     g = g + weight_decay * p
     v = momentum * v + g
     return p - lr * v, v

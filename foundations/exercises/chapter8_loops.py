@@ -159,7 +159,7 @@ def _(x, y, size, rng):
         rows = order[i * size:(i + 1) * size]
         yield x[rows], y[rows]
 
-# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #386e10b1
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #04e7d055
 @exercise(chapter=8, minutes=8, level="middle", hints=[
     "`range(0, len(x), size)` gives the first row of each batch, `x[start:start + size]` the "
     "batch. The last may be short.",
@@ -181,8 +181,8 @@ def one_step(model, xb, yb, lr, forget=True):
 def small_model(dropout=0.0):
     "4 -> 5 -> 3, of float64, the same each time."
     rng = np.random.default_rng(3)
-    return nn.Sequential(nn.Linear(4, 5, generator=rng), nn.ReLU(), nn.Dropout(dropout, generator=rng),
-                         nn.Linear(5, 3, generator=rng)).double()
+    return nn.Sequential(nn.Linear(4, 5, generator=rng), nn.ReLU(),
+                         nn.Dropout(dropout, generator=rng), nn.Linear(5, 3, generator=rng)).double()
 
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #64586686
 @train_epoch.inputs
@@ -233,10 +233,10 @@ def _(model, x, y, size, lr):
 
 train_epoch.also_right(epoch_by(moving(lambda p, lr, n: setattr(p, "data", p.data - lr * p.grad))))
 
-# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #c338a610
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #06e72ba1
 for word, what, look, fn in [
-    ("never-forgets", "Gradients are never forgotten: each step goes along the sum of all so far, "
-     "of weights that are long gone.", "What lies in p.grad when `backward` begins?",
+    ("never-forgets", "Each step goes along more than the gradient of its own batch, and the more "
+     "so the later it comes.", "What lies in p.grad when `backward` begins?",
      epoch_by(lambda model, xb, yb, lr: one_step(model, xb, yb, lr, forget=False))),
     ("uphill", "It steps along the gradient, so the loss grows.", "Down is against the gradient.",
      epoch_by(moving(lambda p, lr, n: setattr(p, "data", p.data + lr * p.grad)))),
