@@ -60,7 +60,7 @@ def mean_grad(dout, x, axis=None, keepdims=False):
 @shapes("(), ... [1], ... -> ... [1], ...")
 def mse_grad(dout, pred, targ):
     "Gradients of `mse`: dout · 2 (pred - targ) / n, and the opposite; None for integers."
-    g = dout * 2 / count(targ) * (pred.reshape(targ.shape) - targ)
+    g = dout * (2 / count(targ)) * (pred.reshape(targ.shape) - targ)
     return g.reshape(pred.shape), -g
 
 # %% ../nbs/04_backward.ipynb #ac6e1a7a
