@@ -107,11 +107,11 @@ class Exercise(Asked):
         "Code that is right by another convention, which `text` names."
         return lambda fn: self.conventions.append(Convention(text, fn)) or fn
 
-# %% ../../nbs/tools/exercises/tasks.ipynb #0794f3a5
+# %% ../../nbs/tools/exercises/tasks.ipynb #db19b1c0
 known: dict[str, Exercise] = {}
 
 
-def exercise(chapter: int, hints: list[str], **options: Any) -> Callable:
+def exercise(chapter: int, hints: list[str], **options: Any) -> Callable[[Any], Exercise]:
     "Make an Exercise of the function, or class, that solves it, and put it into the list."
     def keep(solve: Any) -> Exercise:
         made = Exercise(solve, chapter, hints, **options)
