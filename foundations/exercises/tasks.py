@@ -107,7 +107,7 @@ class Exercise(Asked):
         "Code that is right by another convention, which `text` names."
         return lambda fn: self.conventions.append(Convention(text, fn)) or fn
 
-# %% ../../nbs/tools/exercises/tasks.ipynb #0794f3a5
+# %% ../../nbs/tools/exercises/tasks.ipynb #db19b1c0
 known: dict[str, Exercise] = {}
 
 
