@@ -44,13 +44,13 @@ LOOK = """
 @media (scripting: enabled) {
   .stepper .live[hidden] { display: flex !important; flex-wrap: wrap; align-items: center;
                            gap: 6px 8px; margin: 6px 0; }
-  .stepper .frame > summary, .stepper .frame:not([open]) { display: none; }
+  .stepper .frame > summary, .stepper .frame:not([open]), .stepper .still { display: none; }
 }
 .stepper { margin: 8px 0; max-width: 100%; }
 .stepper .live label { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; }
 .stepper .live button { min-height: 28px; min-width: 44px; padding: 2px 10px; font-size: 13px; }
 .stepper .live input { margin: 0; min-height: 26px; font-size: 13px; }
-.stepper .live input[type=range] { width: 240px; max-width: 100%; }
+.stepper .live input[type=range] { width: min(240px, 30vw); }
 .stepper .live .guess { width: 9em; padding: 0 6px; box-sizing: border-box; }
 .stepper code { color: #1a1a1a; background: #ececec; padding: 1px 4px; border-radius: 3px; }
 .stepper .wide { overflow-x: auto; max-width: 100%; }
@@ -155,7 +155,9 @@ def _head(title, n):
                                '</button>')
     slider = (f'<input type="range" min="0" max="{n - 1}" value="0" aria-label="{title}" '
               f'aria-valuetext="step 1 of {n}">')
-    return (f'<div class="live" hidden="hidden">{button("back", -1)}{slider}{button("next", 1)}'
+    still = "Open one step after the other. In Jupyter, run this cell, and it moves and asks."
+    return (f'<p class="still"><small>{still}</small></p>'
+            f'<div class="live" hidden="hidden">{button("back", -1)}{slider}{button("next", 1)}'
             f'<span class="place" role="status">step 1 of {n}</span></div>')
 
 
