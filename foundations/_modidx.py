@@ -1529,6 +1529,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'foundations.optimizers.Adaptive': ('tools/optimizers.html#adaptive', 'foundations/optimizers.py'),
                                         'foundations.optimizers.Adaptive.__init__': ( 'tools/optimizers.html#adaptive.__init__',
                                                                                       'foundations/optimizers.py'),
+                                        'foundations.optimizers.Adaptive.gradients': ( 'tools/optimizers.html#adaptive.gradients',
+                                                                                       'foundations/optimizers.py'),
                                         'foundations.optimizers.Adaptive.zero_grad': ( 'tools/optimizers.html#adaptive.zero_grad',
                                                                                        'foundations/optimizers.py'),
                                         'foundations.optimizers.adam_move': ( 'tools/optimizers.html#adam_move',
