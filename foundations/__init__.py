@@ -39,11 +39,19 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
+<<<<<<< HEAD
            "language", "shapes", "passes", "operators", "methods", "changes", "gradients",
            "torchlike", "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing",
            "draw", "explore", "exercises",
            "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
            "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
+=======
+           "shapes", "operators", "methods", "changes", "gradients", "torchlike",
+           "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing", "draw",
+           "explore", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader",
+           "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names",
+           "test_near", "gradcheck"]
+>>>>>>> a
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
@@ -53,9 +61,15 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
+<<<<<<< HEAD
     from . import autograd, backward, broadcasting, changes, check, data, draw, exercises, explore
     from . import files, forward, gradients, language, layers, lr_scheduler, matmul, methods, nn
     from . import operators, optimizers, passes, runs, shapes, timing, torchlike, training
+=======
+    from . import autograd, backward, broadcasting, changes, check, data, draw, explore, files
+    from . import forward, gradients, layers, lr_scheduler, matmul, methods, nn, operators
+    from . import optimizers, runs, shapes, timing, torchlike, training
+>>>>>>> a
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist, names

@@ -111,7 +111,7 @@ class Exercise(Asked):
 known: dict[str, Exercise] = {}
 
 
-def exercise(chapter: int, hints: list[str], **options: Any) -> Callable:
+def exercise(chapter: int, hints: list[str], **options: Any) -> Callable[[Any], Exercise]:
     "Make an Exercise of the function, or class, that solves it, and put it into the list."
     def keep(solve: Any) -> Exercise:
         made = Exercise(solve, chapter, hints, **options)
