@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['count_uses', 'walk', 'Pair', 'formulas', 'DifferentiableOperator', 'answers', 'Signs', 'Functions', 'Gradients',
-           'Standing', 'Tensor', 'AddBias', 'Addition', 'Subtraction', 'Multiplication', 'Division', 'Power',
-           'Absolute', 'MatrixMultiply', 'Remainder', 'Square', 'Exp', 'Log', 'ReLU', 'Tanh', 'Sigmoid', 'Sin', 'Cos',
-           'Where', 'Sum', 'Mean', 'Max', 'RunningSum', 'Softmax', 'LogSoftmax', 'MeanSquaredError', 'CrossEntropy',
-           'Reshape', 'Transpose', 'Index', 'Put', 'Replace', 'Cast', 'Concatenate', 'Linear', 'as_tensor', 'grad']
+__all__ = ['count_uses', 'walk', 'Pair', 'formulas', 'DifferentiableOperator', 'as_tensor', 'answers', 'Signs', 'Functions',
+           'Gradients', 'Standing', 'Tensor', 'AddBias', 'Addition', 'Subtraction', 'Multiplication', 'Division',
+           'Power', 'Absolute', 'MatrixMultiply', 'Remainder', 'Square', 'Exp', 'Log', 'ReLU', 'Tanh', 'Sigmoid', 'Sin',
+           'Cos', 'Where', 'Sum', 'Mean', 'Max', 'RunningSum', 'Softmax', 'LogSoftmax', 'MeanSquaredError',
+           'CrossEntropy', 'Reshape', 'Transpose', 'Index', 'Put', 'Replace', 'Cast', 'Concatenate', 'Linear', 'grad']
 
 # %% ../nbs/06_engine.ipynb #04fc45c2
 from collections.abc import Callable, Iterable
@@ -20,14 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from . import operators as ops
-from .backward import add_bias_grad, cross_entropy_grad, exp_grad, log_grad
-from .backward import log_softmax_grad, mean_grad, mse_grad, relu_grad, softmax_grad
-from .backward import square_grad, subtraction_grad, sum_grad
+from . import backward as bwd, forward as fwd, operators as ops
 from .changes import Changes, clock, no_grad as no_grad, owner_among, owner_of, recording
 from .changes import touch
-from .forward import add_bias, cross_entropy, exp, linear, log, log_softmax, mean, mse
-from .forward import relu, softmax, square, subtraction, sum
 from .gradients import first_gradient, fitting, free, own, refuse_changed, several
 from .methods import Methods, Primitives, along, array, flat, of_one_dtype, only_floats
 from .methods import plain_key
@@ -105,6 +100,14 @@ class DifferentiableOperator(Pair):
             out.made = clock.now
         if out._data.base is not None: out.owner = owner_among(args, out)
         return out
+
+# %% ../nbs/06_engine.ipynb #42233d0d
+def as_tensor(a: Any, beside: Iterable = ()) -> Tensor:
+    "What is no tensor, as one; a number of Python's in the dtype of the first floats beside it."
+    if isinstance(a, Tensor): return a
+    if not isinstance(a, (bool, int, float)): return Tensor(a)
+    floats = [t._data.dtype for t in beside if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
+    return Tensor(np.asarray(a, floats[0] if floats else None))
 
 # %% ../nbs/06_engine.ipynb #2aef8001
 def answers(t: Tensor, dout: Any) -> tuple:
@@ -187,16 +190,16 @@ class Gradients(Primitives):
         if not self.requires_grad: raise ValueError("retain_grad: this tensor needs no gradient")
         self.retains_grad = True
 
-# %% ../nbs/06_engine.ipynb #a9a64d7b
-class Standing(Primitives):
-    "How a tensor stands in a graph, and to formulas."
-    __slots__ = ()
-
     def detach(self) -> Tensor:
         "The same array as a tensor without a history."
         out = Tensor(self._data)
         out.owner = owner_of(self)
         return out
+
+# %% ../nbs/06_engine.ipynb #a9a64d7b
+class Standing(Primitives):
+    "How a tensor stands in a graph, and to formulas."
+    __slots__ = ()
 
     def requires_grad_(self: Any, requires_grad: bool = True) -> Tensor:
         "Say whether this leaf needs a gradient; ValueError for a result, TypeError for integers."
@@ -242,11 +245,11 @@ class Tensor(Signs, Functions, Gradients, Standing, Changes, Methods):
         touch(self)                              # NumPy changed the same array: `t.data -= 1`
 
 # %% ../nbs/06_engine.ipynb #274ff54a
-class AddBias(DifferentiableOperator): forward, backward = formulas(add_bias, add_bias_grad)
+class AddBias(DifferentiableOperator): forward, backward = formulas(fwd.add_bias, bwd.add_bias_grad)
 class Addition(DifferentiableOperator):
     forward, backward = formulas(ops.addition, ops.addition_grad)
 class Subtraction(DifferentiableOperator):
-    forward, backward = formulas(subtraction, subtraction_grad)
+    forward, backward = formulas(fwd.subtraction, bwd.subtraction_grad)
 class Multiplication(DifferentiableOperator):
     forward, backward = formulas(ops.multiplication, ops.multiplication_grad)
 class Division(DifferentiableOperator):
@@ -260,25 +263,25 @@ class Remainder(DifferentiableOperator):
     forward, backward = formulas(ops.remainder, ops.remainder_grad)
 
 # %% ../nbs/06_engine.ipynb #9ca28e85
-class Square(DifferentiableOperator): forward, backward = formulas(square, square_grad)
-class Exp(DifferentiableOperator): forward, backward = formulas(exp, exp_grad)
-class Log(DifferentiableOperator): forward, backward = formulas(log, log_grad)
-class ReLU(DifferentiableOperator): forward, backward = formulas(relu, relu_grad)
+class Square(DifferentiableOperator): forward, backward = formulas(fwd.square, bwd.square_grad)
+class Exp(DifferentiableOperator): forward, backward = formulas(fwd.exp, bwd.exp_grad)
+class Log(DifferentiableOperator): forward, backward = formulas(fwd.log, bwd.log_grad)
+class ReLU(DifferentiableOperator): forward, backward = formulas(fwd.relu, bwd.relu_grad)
 class Tanh(DifferentiableOperator): forward, backward = formulas(ops.tanh, ops.tanh_grad)
 class Sigmoid(DifferentiableOperator): forward, backward = formulas(ops.sigmoid, ops.sigmoid_grad)
 class Sin(DifferentiableOperator): forward, backward = formulas(ops.sin, ops.sin_grad)
 class Cos(DifferentiableOperator): forward, backward = formulas(ops.cos, ops.cos_grad)
 class Where(DifferentiableOperator): forward, backward = formulas(ops.where, ops.where_grad)
-class Sum(DifferentiableOperator): forward, backward = formulas(sum, sum_grad)
-class Mean(DifferentiableOperator): forward, backward = formulas(mean, mean_grad)
+class Sum(DifferentiableOperator): forward, backward = formulas(fwd.sum, bwd.sum_grad)
+class Mean(DifferentiableOperator): forward, backward = formulas(fwd.mean, bwd.mean_grad)
 class Max(DifferentiableOperator): forward, backward = formulas(ops.amax, ops.amax_grad)
 class RunningSum(DifferentiableOperator): forward, backward = formulas(ops.cumsum, ops.cumsum_grad)
-class Softmax(DifferentiableOperator): forward, backward = formulas(softmax, softmax_grad)
+class Softmax(DifferentiableOperator): forward, backward = formulas(fwd.softmax, bwd.softmax_grad)
 class LogSoftmax(DifferentiableOperator):
-    forward, backward = formulas(log_softmax, log_softmax_grad)
-class MeanSquaredError(DifferentiableOperator): forward, backward = formulas(mse, mse_grad)
+    forward, backward = formulas(fwd.log_softmax, bwd.log_softmax_grad)
+class MeanSquaredError(DifferentiableOperator): forward, backward = formulas(fwd.mse, bwd.mse_grad)
 class CrossEntropy(DifferentiableOperator):
-    forward, backward = formulas(cross_entropy, cross_entropy_grad)
+    forward, backward = formulas(fwd.cross_entropy, bwd.cross_entropy_grad)
 
 # %% ../nbs/06_engine.ipynb #3ccfc412
 class Reshape(DifferentiableOperator): forward, backward = formulas(ops.reshape, ops.reshape_grad)
@@ -294,19 +297,11 @@ class Concatenate(DifferentiableOperator):
 
 class Linear(DifferentiableOperator):
     "x @ w + b, of (n, n_in), (n_in, n_out) and (n_out,)."
-    forward = staticmethod(linear)
+    forward = staticmethod(fwd.linear)
 
     def backward(self, dout, x, w, b, needs_input_grad):
         dx, dw = MatrixMultiply.backward(dout, x, w, needs_input_grad)
         return dx, dw, dout.sum(0) if needs_input_grad[2] else None
-
-# %% ../nbs/06_engine.ipynb #22fe192f
-def as_tensor(a: Any, beside: Iterable = ()) -> Tensor:
-    "What is no tensor, as one; a number of Python's in the dtype of the first floats beside it."
-    if isinstance(a, Tensor): return a
-    if not isinstance(a, (bool, int, float)): return Tensor(a)
-    floats = [t._data.dtype for t in beside if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
-    return Tensor(np.asarray(a, floats[0] if floats else None))
 
 # %% ../nbs/06_engine.ipynb #85ef33ae
 def grad(outputs: Any,                      # a tensor, or several

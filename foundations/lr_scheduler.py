@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-# %% ../nbs/tools/lr_scheduler.ipynb #6ce34032
+# %% ../nbs/tools/lr_scheduler.ipynb #5ff524f4
 class LambdaLR:
     "The optimiser's first rate, times a function of how many steps have been made."
     def __init__(self, optimizer: Any,                       # one of ours: it has an `lr`
@@ -30,7 +30,7 @@ class LambdaLR:
     def rate(self, t: int) -> float: "For step t."; return self.base_lr * self.lr_lambda(t)
     def get_last_lr(self) -> list[float]: "The rate, in a list."; return [self.optimizer.lr]
 
-# %% ../nbs/tools/lr_scheduler.ipynb #58035e04
+# %% ../nbs/tools/lr_scheduler.ipynb #c05a9e1f
 class CosineAnnealingLR(LambdaLR):
     "From the first rate to `eta_min` along half a wave, within `T_max` steps."
     def __init__(self, optimizer: Any, T_max: int, eta_min: float = 0.0):

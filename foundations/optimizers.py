@@ -24,13 +24,13 @@ def adam_move(g, m, v, t: int,    # gradient, and both means so far: one shape; 
     v = b2 * v + (1 - b2) * g * g
     return lr / (1 - b1**t) * m / (np.sqrt(v) / math.sqrt(1 - b2**t) + eps), m, v
 
-# %% ../nbs/tools/optimizers.ipynb #4f5e057d
+# %% ../nbs/tools/optimizers.ipynb #5be57e67
 def two_shares(name: str, betas) -> tuple[float, float]:
     "Two numbers from 0 to below 1, as a tuple; else ValueError."
     if len(betas) == 2 and all(0 <= beta < 1 for beta in betas): return tuple(betas)
     raise ValueError(f"{name}: betas is {betas}; expected two numbers, from 0 to below 1")
 
-# %% ../nbs/tools/optimizers.ipynb #034a55fd
+
 class Adaptive:
     "Parameters, and for each its count of steps, its mean gradient and its mean square."
     __slots__ = "params", "lr", "betas", "eps", "weight_decay", "steps", "means", "squares"
@@ -45,33 +45,29 @@ class Adaptive:
         self.means: list[Any] = [0.0] * len(self.params)
         self.squares: list[Any] = [0.0] * len(self.params)
 
-    def gradients(self) -> list[Any]:
-        "Of each parameter, None for those without; ValueError if one has another shape."
-        return gradients(f"{type(self).__name__}.step", self.params)
-
     def zero_grad(self):
         for p in self.params: p.grad = None
 
-# %% ../nbs/tools/optimizers.ipynb #bdf583e1
+# %% ../nbs/tools/optimizers.ipynb #2b5575d0
 class Adam(Adaptive):
     "Steps of mean gradient over root mean square. Kingma and Ba 2015, arXiv:1412.6980."
     __slots__ = ()
-
     def __init__(self, params: Iterable[Tensor],       # what to learn, such as model.parameters()
                  lr: float = 1e-3,                     # how far a step goes, about
                  betas: tuple[float, float] = (0.9, 0.999),    # how much of each mean stays
-                 eps: float = 1e-8,            # added to the root
-                 weight_decay: float = 0.0):   # how strongly everything is pulled to 0
+                 eps: float = 1e-8,                    # added to the root
+                 weight_decay: float = 0.0):           # how strongly everything is pulled to 0
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def step(self):
         "Move each parameter that has a gradient; ValueError if one has another shape."
-        for i, (p, g) in enumerate(zip(self.params, self.gradients())):
+        found = gradients(f"{type(self).__name__}.step", self.params)
+        for i, (p, g) in enumerate(zip(self.params, found)):
             if g is None: continue
             self.steps[i] += 1
-            means = self.means[i], self.squares[i], self.steps[i]
             move, self.means[i], self.squares[i] = adam_move(
-                self.decayed(p, g), *means, self.lr, self.betas, self.eps)
+                self.decayed(p, g), self.means[i], self.squares[i],
+                self.steps[i], self.lr, self.betas, self.eps)
             p.data -= move
 
     def decayed(self, p: Tensor, g: np.ndarray) -> np.ndarray:

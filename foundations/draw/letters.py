@@ -12,7 +12,7 @@ import numpy as np
 
 from .canvas import BLUE, RED, figure, open_axes, readable
 
-# %% ../../nbs/tools/draw/letters.ipynb #36b0607c
+# %% ../../nbs/tools/draw/letters.ipynb #9b801090
 def grids(values: Mapping[str, np.ndarray],    # name -> (rows, columns) of numbers, 0 or more
           rows: Sequence[str],                 # a letter, or a word, for each row
           columns: Sequence[str],              # and for each column
@@ -31,14 +31,14 @@ def grids(values: Mapping[str, np.ndarray],    # name -> (rows, columns) of numb
                  f"{ylabel} by {xlabel}, {what}. {said}.")
     axes = fig.subplots(1, len(tables), squeeze=False)[0]
     top = max(map(np.nanmax, tables.values()))
-    images = [one_grid(ax, x, rows, columns, top) for ax, x in zip(axes, tables.values())]
+    images = [one_grid(ax, table, rows, columns, top) for ax, table in zip(axes, tables.values())]
     for ax, name in zip(axes, tables): ax.set(xlabel=xlabel, title=name)
     axes[0].set_ylabel(ylabel)
     fig.colorbar(images[0], ax=axes, label=what, aspect=18, shrink=0.85)
     fig.suptitle(title)
     return fig
 
-# %% ../../nbs/tools/draw/letters.ipynb #d09042b0
+# %% ../../nbs/tools/draw/letters.ipynb #896d7683
 def one_grid(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str], top: float):
     "A grid from 0 to `top` on its axes; the image."
     ax.set_xticks(range(len(columns)), columns, fontsize=8.5, family="monospace")
@@ -48,7 +48,7 @@ def one_grid(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str],
 
 def largest(table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> str:
     "The largest number of a grid, in words."
-    i, j = map(int, np.unravel_index(np.nanargmax(table), table.shape))
+    i, j = divmod(int(np.nanargmax(table)), table.shape[1])
     return f"largest {readable(float(table[i, j]))}, at {rows[i]} and {columns[j]}"
 
 # %% ../../nbs/tools/draw/letters.ipynb #5a2068a8

@@ -100,10 +100,11 @@ def _(rng):
     for slope in (0.1, 0.0, 2.5): yield f"slope {slope}", dict(
         slope=slope, x=rng.normal(size=(3, 4)), dout=rng.normal(size=(3, 4)))
 
-# %% ../../nbs/tools/exercises/chapter5_end.ipynb #88bd8f8f
+# %% ../../nbs/tools/exercises/chapter5_end.ipynb #e4252b63
 @leaky_relu.observe
 def _(fn, slope, x, dout):
     layer, other, x = fn(slope), fn(slope + 1), Array(x)
+    yield "what is returned is a layer, and no class", not isinstance(layer, type)
     out = layer(x)
     yield "the output", out
     out.g = dout
@@ -152,7 +153,10 @@ for word, what, look, given in [
           f_grad=lambda dout, x, slope: (np.where(x > 0, slope * dout, dout),)))]:
     leaky_relu.mistake(word, what, look)(leaky_with(**given))
 
-# %% ../../nbs/tools/exercises/chapter5_end.ipynb #ae32b102
+# %% ../../nbs/tools/exercises/chapter5_end.ipynb #78ed8356
+leaky_relu.mistake("a-class", "It returns a class, where a layer of that class is wanted.",
+                   "What makes an object of a class?")(lambda slope: type(leaky_relu.solve(slope)))
+
 @leaky_relu.mistake("one-for-all", "All layers share the slope of the one that was made last.",
                     "Is something kept in a global name, or on a class that stands outside?")
 def _(slope):

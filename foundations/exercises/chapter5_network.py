@@ -40,7 +40,7 @@ def _(rng):
     yield "2 rows of 3", dict(x=rng.normal(size=(2, 3)), targ=rng.normal(size=(2, 3)),
                               dout=rng.normal(size=(2, 3)))
 
-# %% ../../nbs/tools/exercises/chapter5_network.ipynb #200d529d
+# %% ../../nbs/tools/exercises/chapter5_network.ipynb #41ddb317
 @base_layer.observe
 def _(fn, x, targ, dout):
     seen: list = []
@@ -53,16 +53,18 @@ def _(fn, x, targ, dout):
         def bwd(self, dout, inp, targ): seen.extend([inp, targ])
     first, loss = Triple(), Loss()
     out = first(x)
-    for name, value in (("the output", out), ("the loss", loss(out, targ))):
-        yield name, value
-        yield f"{name} can hold a gradient", hasattr(value, "g")
+    yield "the output", out
+    yield "the output can hold a gradient", hasattr(out, "g")
+    value = loss(out, targ)
+    yield "the loss", value
+    yield "the loss can hold a gradient", hasattr(value, "g")
     out.g = dout
     for layer, names in ((first, ["dout", "inp"]), (loss, ["inp of a loss", "targ of a loss"])):
         layer.backward()
         yield "the number of things that bwd was given", len(seen)
         for name in reversed(names): yield f"{name}, as bwd gets it", seen.pop()
 
-# %% ../../nbs/tools/exercises/chapter5_network.ipynb #798a55d6
+# %% ../../nbs/tools/exercises/chapter5_network.ipynb #591414c7
 def base_with(call=None, back=None):
     "A base class as in the chapter, but for one of its methods."
     class Wrong:
@@ -80,21 +82,21 @@ def _(self, *args):
     self.args, self.out = args, self.forward(*args)
     return self.out
 
-@base_layer.mistake("one-input", "It takes one input only, and a loss has two.",
-                    "`*args` stands for any number of them.")
-@base_with
-def _(self, inp):
-    self.args, self.out = (inp,), Array(self.forward(inp))
-    return self.out
+for wrap in (Array, lambda out: out):
+    def forward_of_a_tuple(self, *args, wrap=wrap):
+        self.args, self.out = args, wrap(self.forward(args))
+        return self.out
 
-# %% ../../nbs/tools/exercises/chapter5_network.ipynb #6b9db8ac
+    base_layer.mistake("forward-of-a-tuple", "`forward` is given all inputs as one tuple.",
+                       "A star before it hands over each by itself: `f(*args)`.")(
+        base_with(forward_of_a_tuple))
+
+# %% ../../nbs/tools/exercises/chapter5_network.ipynb #00fb9863
 for word, what, look, back in [
     ("out-for-dout", "`bwd` is given the output itself, in place of its gradient.",
      "The gradient of the output is `self.out.g`.", lambda self: self.bwd(self.out, *self.args)),
     ("dout-last", "`bwd` gets the inputs first, and the gradient after them.",
      "As in chapter 4: dout comes first.", lambda self: self.bwd(*self.args, self.out.g)),
-    ("no-inputs", "`bwd` is called without the inputs.",
-     "What `__call__` has kept is needed here.", lambda self: self.bwd(self.out.g)),
     ("as-a-tuple", "`bwd` is given the inputs as one tuple.",
      "A star before it hands over each by itself: `f(*args)`.",
      lambda self: self.bwd(self.out.g, self.args)),

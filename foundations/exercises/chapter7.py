@@ -146,7 +146,7 @@ def _(self, name, value, Module, Param):
     elif isinstance(value, Param): self._parameters[name] = value
     else: vars(self)[name] = value
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #9fa7b58b
+# %% ../../nbs/tools/exercises/chapter7.ipynb #bafbdec9
 @module_class.mistake(
     "two-homes", "Each is registered, and kept as a plain attribute besides; when the dictionary "
     "gets another one, the attribute is still the old.",
@@ -157,6 +157,15 @@ def _(self, name, value, Module, Param):
     if isinstance(value, Param): self._parameters[name] = value
     vars(self)[name] = value
 
+@module_class.mistake(
+    "no-tensors", "No tensor is registered: each is kept like any other attribute.",
+    "Which class does `__setattr__` ask for? Here it should be `Tensor`.")
+@wrong_set
+def _(self, name, value, Module, Param):
+    if isinstance(value, Module): self._modules[name] = value
+    else: vars(self)[name] = value
+
+# %% ../../nbs/tools/exercises/chapter7.ipynb #4f9c0063
 @module_class.mistake(
     "one-home", "Modules are put into `_parameters` too.",
     "Two kinds of value, two dictionaries: which `isinstance` sends where?")

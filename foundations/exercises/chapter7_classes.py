@@ -56,7 +56,7 @@ def _(rng):
     yield "one batch of 4 rows", dict(n=3, batches=[new(4, 3)], x=new(2, 3))
     yield "three batches", dict(n=2, batches=[new(5, 2), new(3, 2), new(5, 2)], x=new(4, 2))
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c00136ae
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #13035824
 @running_mean.observe
 def _(fn, n, batches, x):
     module = fn(n)
@@ -68,11 +68,10 @@ def _(fn, n, batches, x):
     yield "what its state has", ", ".join(module.state_dict())
     other = fn(n)
     other.load_state_dict(module.state_dict())
-    yield "the mean of another, into which the state was loaded", (
-        array_of(other.mean))
+    yield "the mean of another, when it has loaded the state", array_of(other.mean)
     yield "how many parameters learn", sum(p.requires_grad for p in module.parameters())
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #8312d53b
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #ff06e567
 @running_mean.also_right
 class Anew(Kept):
     "A new parameter each time."
@@ -86,6 +85,7 @@ def kept(**changes):
     "The class with other methods."
     return type("Kept", (Kept,), {"remembers": Kept.remembers} | changes)
 
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #1d792179
 @running_mean.mistake(
     "plain-array", "The mean is an array, which no state dict has: when the network is saved and "
     "loaded, it is 0 again.",
@@ -97,7 +97,7 @@ class Plain(Kept):
         if self.training: self.mean = self.mean + 0.1 * (x.mean(0) - self.mean)
         return x - self.mean
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #69f3bb97
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #dbc073ea
 running_mean.mistake(
     "learned", "The mean is right, and it is a parameter that learns: an optimiser would change "
     "it.",
@@ -114,6 +114,8 @@ running_mean.mistake(
 running_mean.mistake(
     "nine-tenths", "The mean moves nine tenths of the way, not one: the two weights are exchanged.",
     "Which of the two is the memory, and which the news?")(kept(rate=0.9))
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f19ec495
 running_mean.mistake(
     "one-mean", "There is one mean for all columns.",
     "Which axis does the mean walk along, and what is left?")(

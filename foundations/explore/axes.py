@@ -53,7 +53,7 @@ def _meet(m, n):
         return size, verdict, f"{m} and {n}: <b>{verdict}</b> to {size}"
     return "no", "refused", f"{m} and {n}: <b>refused</b>. They differ, and neither is 1"
 
-
+# %% ../../nbs/tools/explore/axes.ipynb #e131e090
 def _shapes_frame(sizes, out, axis, text):
     "Both shapes and what is known of the result, `axis` lit."
     ndim = len(sizes[0])
@@ -64,15 +64,15 @@ def _shapes_frame(sizes, out, axis, text):
     shown = table("", [head, *rows], lambda r, c: lit(r) if r and c == axis + 1 else "")
     return f"<p>{text}</p>{tables(shown)}"
 
-# %% ../../nbs/tools/explore/axes.ipynb #22b7ba7a
+# %% ../../nbs/tools/explore/axes.ipynb #f38a763b
 def broadcast_box(a: str = "(8, 1, 28, 3)", b: str = "(5, 1, 3)") -> Controls:
     "Two boxes for shapes, and what happens on each axis."
     return boxes(lambda a, b: broadcast_stepper(shape(a), shape(b)), a=a, b=b)
 
-# %% ../../nbs/tools/explore/axes.ipynb #69ab7216
+# %% ../../nbs/tools/explore/axes.ipynb #d7515a35
 def strides_table(strip: Sequence,             # the numbers as they lie in memory, at most 12
-                  shape: tuple[int, ...],      # of what is seen: one or two axes of at most 8
-                  strides: tuple[int, ...],    # in numbers, not in bytes
+                  shape: Sequence[int],        # of what is seen: one or two axes of at most 8
+                  strides: Sequence[int],      # in numbers, not in bytes
                  ) -> Page:
     "The strip, and what is seen through a shape and strides. ValueError where it cannot be."
     _check_view(strip, shape, strides)
@@ -88,7 +88,7 @@ def strides_table(strip: Sequence,             # the numbers as they lie in memo
 
 def _small(places): return [f"<small>place {p}</small>" for p in places]
 
-# %% ../../nbs/tools/explore/axes.ipynb #573c2160
+# %% ../../nbs/tools/explore/axes.ipynb #b6d98e5f
 def _check_view(strip, shape, strides):
     "Refuse, in words, a view that is none of the strip, or too large to be shown."
     if not 1 <= len(strip) <= 12: raise ValueError("The strip holds 1 to 12 numbers, please.")
@@ -105,7 +105,7 @@ def _check_view(strip, shape, strides):
         raise ValueError(f"Cell {last} would be place {out}, outside the strip: "
                          f"it has places 0 to {len(strip) - 1}.")
 
-# %% ../../nbs/tools/explore/axes.ipynb #68d4de30
+# %% ../../nbs/tools/explore/axes.ipynb #5a177e61
 def strides_box(strip: str = "[10, 20, 30, 40, 50, 60]", shape: str = "(2, 3)",
                 strides: str = "(3, 1)") -> Controls:
     "Three boxes, for memory, shape and strides, and the table that is seen."

@@ -9,18 +9,14 @@ import ast, html, math, re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-# %% ../../nbs/tools/explore/controls.ipynb #e53532e9
+# %% ../../nbs/tools/explore/controls.ipynb #5c45edb2
 class Controls:
-    "Widgets, and below them what `f` makes of their values; where nothing moves, of the first."
+    """Widgets, and below them what `f` makes of their values; where nothing moves, of the first.
 
-    def __init__(self,
-                 f: Callable,         # takes a value for each name; gives what a notebook can show
-                 starts: Mapping,     # name -> the value at first
-                 knob: Callable,      # ipywidgets, a name and a value -> a widget
-                 how: str,            # what to do once the cell runs: "move the sliders"
-                ):
-        self.f, self.how, self.box = f, how, None
-        self.forms, self.about = forms_of(f(**starts))
+    `knob(ipywidgets, name, value)` makes a widget; `how` says what to do: "move the sliders".
+    """
+    def __init__(self, f: Callable, starts: Mapping, knob: Callable, how: str):
+        self.f, self.how, self.box, (self.forms, self.about) = f, how, None, forms_of(f(**starts))
         try: import ipywidgets
         except ImportError: return
         self.knobs = {name: knob(ipywidgets, name, value) for name, value in starts.items()}
@@ -29,7 +25,6 @@ class Controls:
         self.box = ipywidgets.VBox([*self.knobs.values(), self.shown])
 
     def show(self, _=None):
-        "Call the function with the values as they are now."
         forms, _ = forms_of(self.f(**{name: knob.value for name, knob in self.knobs.items()}))
         self.shown.value = forms["text/html"]
 
@@ -94,7 +89,7 @@ def literal(text: str, example: str) -> Any:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise ValueError(f"“{text}” cannot be read. Write something like {example}.") from None
 
-
+# %% ../../nbs/tools/explore/controls.ipynb #b2663b87
 def is_number(x: Any) -> bool:
     "A plain number, and not so large that it would fill the page?"
     return type(x) in (int, float) and math.isfinite(x) and abs(x) <= 1e6
@@ -114,7 +109,7 @@ def matrix(text: str) -> list[list]:
         raise ValueError(f"The rows have different lengths: {[len(row) for row in rows]}.")
     return [list(row) for row in rows]
 
-# %% ../../nbs/tools/explore/controls.ipynb #bcd9b3de
+# %% ../../nbs/tools/explore/controls.ipynb #c64c0516
 def whole_numbers(text: str, what: str, example: str) -> tuple[int, ...]:
     "A text such as (3, 1) as a tuple of whole numbers; ValueError, in words, for another."
     found = literal(text, example)

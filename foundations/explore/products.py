@@ -49,7 +49,7 @@ def _ready(a, b):
     return (f"a is <code>{(n, p)}</code>, b is <code>{(p, m)}</code>, so c is "
             f"<code>{(n, m)}</code>. All its cells begin at 0.")
 
-
+# %% ../../nbs/tools/explore/products.ipynb #24c528c4
 def _three(a, b, c, row=lambda r, s: "", column=lambda r, s: "", cell=lambda r, s: "",
            names=("a", "b")):
     "Both matrices and their product."
@@ -66,11 +66,11 @@ def _step(a, b, c, i, j, k, before):
     cell = lambda r, s: "sum" if (r, s) == (i, j) else ""
     return text + _three(a, b, c, row, column, cell, (f"a, row {i}", f"b, column {j}"))
 
-# %% ../../nbs/tools/explore/products.ipynb #628b6edd
-def matmul_grad_stepper(dout: Sequence,   # (n, m) small numbers, nested lists or an array
-                        a: Sequence,      # (n, p)
-                        b: Sequence,      # (p, m)
-                       ) -> Stepper:      # the matrices, and a frame for each number of dout
+# %% ../../nbs/tools/explore/products.ipynb #2270d657
+def matmul_grad_stepper(dout,          # (n, m) small numbers, nested lists or an array
+                        a,             # (n, p)
+                        b,             # (p, m)
+                       ) -> Stepper:   # the matrices, and a frame for each number of dout
     "Walk back through a matrix product. ValueError as `matmul_grad`, and for empty matrices."
     dout, a, b = (np.asarray(x, dtype=float) for x in (dout, a, b))
     matmul_grad(dout, a, b)                # refuses what does not fit
@@ -88,7 +88,7 @@ def matmul_grad_stepper(dout: Sequence,   # (n, m) small numbers, nested lists o
     frames[-1] += "<p>All have gone: da is <code>dout @ b.T</code>, db <code>a.T @ dout</code>.</p>"
     return Stepper(frames, "dout[i, j], back into da and db", questions)
 
-# %% ../../nbs/tools/explore/products.ipynb #86bf7801
+# %% ../../nbs/tools/explore/products.ipynb #34b715b4
 def _where(step, i, j, da, db):
     "Asks in turn for a number of da, for a place, and for a number of db."
     here = f"dout[{i}, {j}] is next."
@@ -105,7 +105,7 @@ def _back(dout, a, b, da, db, i, j):
             f"<code>db[:, {j}] += dout[{i}, {j}] * a[{i}]</code>, which is {g} · {row}.</p>")
     return text + _five(dout, a, b, da, db, i, j)
 
-
+# %% ../../nbs/tools/explore/products.ipynb #bc6de493
 def _five(dout, a, b, da, db, i, j):
     "The gradient, both inputs and both answers; row i and column j lit."
     here = lambda r, s: "now" if (r, s) == (i, j) else ""
@@ -115,7 +115,7 @@ def _five(dout, a, b, da, db, i, j):
                   table("b", b, column("line")), table("da", da, row("sum")),
                   table("db", db, column("sum")))
 
-# %% ../../nbs/tools/explore/products.ipynb #60edeb27
+# %% ../../nbs/tools/explore/products.ipynb #c553e5d7
 def matmul_box(a: str = "[[1, 2, 3], [4, 5, 6]]", b: str = "[[1, 0], [2, 1], [0, 3]]") -> Controls:
     "Two boxes for matrices, and the steps of their product."
     return boxes(lambda a, b: matmul_stepper(matrix(a), matrix(b)), a=a, b=b)

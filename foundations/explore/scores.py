@@ -31,7 +31,7 @@ def score_bars(scores: Sequence[float],   # one for each class
             f'<div class="wide"><table class="cells">{table}</table></div>')
     return Page(f'<div class="stepper"><style>{LOOK}</style>{page}</div>', words)
 
-
+# %% ../../nbs/tools/explore/scores.ipynb #3ff6f8f0
 def _bar(value, both):
     "A bar for a number from 0 to 1, or from -1 to 1 for `both`, and the number."
     wide, left = 90 * abs(value), 90 * (both - max(-value, 0))
@@ -41,7 +41,7 @@ def _bar(value, both):
     text = f"{value:+.3f}" if both else f"{value:.3f}"
     return f'<span style="white-space:nowrap">{text} {bar}</span>'
 
-# %% ../../nbs/tools/explore/scores.ipynb #5f95f451
+# %% ../../nbs/tools/explore/scores.ipynb #9341eef7
 def score_sliders(a: float = 2, b: float = 1, c: float = 0) -> Controls:
     "Sliders for three scores, beginning at `a`, `b` and `c`, and for the true class."
     around = lambda x: [x + step / 2 for step in range(-8, 9)]

@@ -137,18 +137,14 @@ class Stepper:
         self.frames, self.title, self.questions = list(frames), title, dict(questions)
 
     def _repr_html_(self):
-        title, n = html.escape(self.title), len(self.frames)
+        title, n, asked = html.escape(self.title), len(self.frames), self.questions.get
         on_input = f"if (event.target.type == 'range') {{{ON_SLIDER}}} else {{{ON_GUESS}}}"
         scripts = dict(oninput=on_input, onclick=ON_BUTTON, onkeydown=ON_KEY)
         heard = " ".join(f'{name}="{html.escape(js)}"' for name, js in scripts.items())
-        frames = "".join(self._frame(i) for i in range(n))
+        frames = "".join(_frame(i, self.frames, asked(i), asked(i + 1)) for i in range(n))
         return (f'<div class="stepper" role="group" aria-label="{title}" {heard} '
                 f'data-lm-suppress-shortcuts="true"><style>{LOOK}</style><b>{title}</b>'
                 f'{_head(title, n)}<div aria-live="polite">{frames}</div></div>')
-
-    def _frame(self, i):
-        "A frame under the question that it answers, and above the one that comes next."
-        return _frame(i, self.frames, self.questions.get(i), self.questions.get(i + 1))
 
     def __repr__(self): return f"Stepper({self.title!r}, {len(self.frames)} frames)"
 
@@ -159,7 +155,7 @@ def _head(title, n):
                                '</button>')
     slider = (f'<input type="range" min="0" max="{n - 1}" value="0" aria-label="{title}" '
               f'aria-valuetext="step 1 of {n}">')
-    return (f'<div class="live" hidden>{button("back", -1)}{slider}{button("next", 1)}'
+    return (f'<div class="live" hidden="hidden">{button("back", -1)}{slider}{button("next", 1)}'
             f'<span class="place" role="status">step 1 of {n}</span></div>')
 
 
@@ -170,12 +166,12 @@ def _frame(i, frames, answers, asks):
     told = asked = ""
     if answers:
         told = f'<p>Answer: <b>{html.escape(answers.told())}</b> <span class="told"></span></p>'
-    if asks: asked = f'<div class="live asked" hidden>{_asked(asks)}</div>'
+    if asks: asked = f'<div class="live asked" hidden="hidden">{_asked(asks)}</div>'
     is_open = "" if i else " open"
     return (f'<details class="frame"{is_open}><summary>{summary}</summary>'
             f'{told}{frames[i]}{asked}</details>')
 
-
+# %% ../../nbs/tools/explore/steppers.ipynb #6101ace2
 def _asked(question):
     "The question, a box or buttons, and room for the verdict."
     text, want = html.escape(question.text), html.escape(question.wanted())
@@ -188,7 +184,7 @@ def _asked(question):
     return (f'<label>Before you go on: {text} {box("text")}</label>'
             f'<button type="button" class="check">check</button>{verdict}')
 
-# %% ../../nbs/tools/explore/steppers.ipynb #72ef60f2
+# %% ../../nbs/tools/explore/steppers.ipynb #86e42a77
 def table(name: str,                        # above it
           cells: Sequence[Sequence],        # rows of numbers or words; "" for nothing
           lit: Callable = lambda r, c: "",  # row, column -> "line", "now", "sum", "no", or ""
