@@ -41,14 +41,12 @@ def _(fn, keys, gs):
     yield "the keys", ", ".join(sorted(store))
     for key in sorted(store): yield f"store[{key!r}]", store[key].copy()
 
-# %% ../../nbs/tools/exercises/chapter5_end.ipynb #1b2b6c20
+# %% ../../nbs/tools/exercises/chapter5_end.ipynb #26c22fa5
 @accumulate.also_right
 def _(store, key, g): store[key] = store.get(key, 0) + g
 
 @accumulate.also_right
-def _(store, key, g):
-    if key not in store: store[key] = np.zeros_like(g)
-    store[key] += g
+def _(store, key, g): store[key] = np.add(store.get(key, np.zeros_like(g)), g)
 
 @accumulate.mistake("overwrites", "The last gradient under a key takes the place of those before.",
                     "A key that is there already: add to what it has.")
@@ -99,6 +97,19 @@ def leaky_layer(f, f_grad): return type("LeakyReLU", (Layer,), {"pair": (f, f_gr
 def _(rng):
     for slope in (0.1, 0.0, 2.5): yield f"slope {slope}", dict(
         slope=slope, x=rng.normal(size=(3, 4)), dout=rng.normal(size=(3, 4)))
+
+# %% ../../nbs/tools/exercises/chapter5_end.ipynb #405812ff
+@leaky_relu.observe
+def _(fn, slope, x, dout):
+    layer, other, x = fn(slope), fn(slope + 1), Array(x)
+    yield "what is returned", "a class" if isinstance(layer, type) else "a layer"
+    out = layer(x)
+    yield "the output", out
+    out.g = dout
+    layer.backward()
+    yield "x.g", x.g
+    yield "the output of a second layer, of another slope", other(x)
+    yield "the output of the first, after that", layer(x)
 
 # %% ../../nbs/tools/exercises/chapter5_end.ipynb #e4252b63
 @leaky.observe
@@ -325,7 +336,7 @@ class Skip(Layer):
 
     def zero_grad(self): self.layer.zero_grad()
 
-# %% ../../nbs/tools/exercises/chapter5_end.ipynb #d76e3366
+# %% ../../nbs/tools/exercises/chapter5_end.ipynb #ea06c0e4
 @skip.inputs
 def _(rng):
     for note, n, m in [("one row", 1, 2), ("4 rows of 3", 4, 3)]: yield note, dict(
@@ -338,12 +349,12 @@ def _(fn, x, w, b, dout):
     whole = fn(layers.Linear(w, b))
     out = whole(x)
     yield "the output", out
-    yield "the output can hold a gradient", hasattr(out, "g")
+    yield "the output can hold a gradient", str(hasattr(out, "g"))
     out.g = dout
     whole.backward()
     for name, value in (("w", w), ("b", b), ("x", x)): yield f"{name}.g", value.g
     whole.zero_grad()
-    yield "zero_grad reaches the layer inside", w.g is None and b.g is None
+    yield "w.g and b.g are forgotten after zero_grad", str(w.g is None and b.g is None)
 
 # %% ../../nbs/tools/exercises/chapter5_end.ipynb #184840c6
 class Inside(Skip):

@@ -33,7 +33,7 @@ class Plain:
     def zero_grad(self):
         for p in self.params: p.grad = None
 
-# %% ../../nbs/tools/exercises/chapter8_end.ipynb #704c415f
+# %% ../../nbs/tools/exercises/chapter8_end.ipynb #7cc77f34
 class Param:
     "What a parameter is for an optimiser."
     def __init__(self, data): self.data, self.grad = data, None
@@ -57,7 +57,7 @@ def _(fn, values, grads, lr):
         for i, p in enumerate(params): yield f"parameter {i + 1} {when}", p.data.copy()
     opt.zero_grad()
     forgotten = [p.grad is None or not np.any(p.grad) for p in params]
-    yield "all gradients are forgotten after zero_grad", all(forgotten)
+    yield "all gradients are forgotten after zero_grad", "yes" if all(forgotten) else "no"
 
 # %% ../../nbs/tools/exercises/chapter8_end.ipynb #658a51b0
 @optimizer.also_right
@@ -88,7 +88,7 @@ for word, what, look, new in [
      "The step is added to what is there.", lambda p, lr: -lr * p.grad)]:
     optimizer.mistake(word, what, look)(moves(new))
 
-# %% ../../nbs/tools/exercises/chapter8_end.ipynb #a7cfa3e8
+# %% ../../nbs/tools/exercises/chapter8_end.ipynb #1532959d
 @optimizer.mistake("once", "It moves everything at the first step and nothing at the second: what "
                    "was given was a generator, and it is empty now.",
                    "What can be gone through as often as one likes?")
@@ -98,7 +98,9 @@ class _(Plain):
 @optimizer.mistake("rebinds", "Nothing moves: `p = ...` gives the name p to a new array, and the "
                    "parameter keeps its numbers.", "Assign to `p.data`.")
 class _(Plain):
-    def step(self): return [p.data - self.lr * p.grad for p in self.params if p.grad is not None]
+    def step(self):
+        for p in self.params:
+            if p.grad is not None: p = p.data - self.lr * p.grad
 
 @optimizer.mistake("never-forgets", "After zero_grad the gradients are still there.",
                    "`p = None` or `g = 0` changes a name only; `p.grad` has to be set.")
@@ -106,6 +108,7 @@ class _(Plain):
     def step(self): super().step()
     def zero_grad(self): return None
 
+# %% ../../nbs/tools/exercises/chapter8_end.ipynb #de083556
 @optimizer.mistake("first-only", "Only the first parameter moves.",
                    "Is there a `return` in the loop?")
 class _(Plain):
