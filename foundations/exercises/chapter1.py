@@ -4,13 +4,13 @@
 __all__ = ['versions', 'dot', 'matmul', 'products', 'matmul_rowcol', 'matmul_broadcast', 'matmul_einsum', 'matmul_outer', 'slip',
            'looped', 'by_rows', 'right']
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #f4df4fa7
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c53bc43b
 import numpy as np
 
 from .. import matmul as chapter
 from .tasks import Exercise, exercise
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #fe211d62
+# %% ../../nbs/tools/exercises/chapter1.ipynb #b6e4e6c7
 @exercise(chapter=1, minutes=3, hints=[
     "What is it for `[1, 2]` and `[3, 4]`, by hand?",
     "Begin with a total of 0, and walk through both lists at the same time. What is added?",
@@ -27,7 +27,7 @@ def _(rng):
     yield "fractions, and some below 0", dict(u=[0.5, -1.0, 2.0, 0.25], v=[4.0, 3.0, -0.5, 8.0])
     yield "a zero in each", dict(u=[0.0, 7.0, 2.0], v=[6.0, 0.0, 9.0])
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #fe2b9125
+# %% ../../nbs/tools/exercises/chapter1.ipynb #d54c1443
 @dot.mistake("overwritten", "Only the last product is left.",
              "What becomes of the earlier products at each turn of the loop?")
 def _(u, v): return u[-1] * v[-1]
@@ -40,10 +40,11 @@ def _(u, v): return u[0] * v[0]
              "One loop is enough: the first of `u` meets only the first of `v`.")
 def _(u, v): return sum(u) * sum(v)
 
-@dot.mistake("not-added", "The products are there, and are not added up.", "One number is wanted.")
+@dot.mistake("not-added", "The products are there, and are not added up.", "One number is "
+             "wanted.")
 def _(u, v): return [x * y for x, y in zip(u, v)]
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #d01dcd6f
+# %% ../../nbs/tools/exercises/chapter1.ipynb #0e63f6b4
 @dot.mistake("added", "The numbers of each pair are added, where they should be multiplied.",
              "What stands between the two numbers of a pair?")
 def _(u, v): return sum(x + y for x, y in zip(u, v))
@@ -51,14 +52,15 @@ def _(u, v): return sum(x + y for x, y in zip(u, v))
 @dot.mistake("starts-at-one", "It is too large by 1.", "What is the total before the first turn?")
 def _(u, v): return 1 + sum(x * y for x, y in zip(u, v))
 
-@dot.mistake("last-left-out", "The last pair is missing.", "Which numbers does your `range` give?")
+@dot.mistake("last-left-out", "The last pair is missing.", "Which numbers does your `range` "
+             "give?")
 def _(u, v): return sum(x * y for x, y in zip(u[:-1], v[:-1]))
 
 @dot.mistake("multiplied", "All the products are multiplied with each other.",
              "Two signs are needed: one within a pair, and one between the pairs.")
 def _(u, v): return np.prod(u) * np.prod(v)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #390877e8
+# %% ../../nbs/tools/exercises/chapter1.ipynb #27fb3513
 @dot.also_right
 def _(u, v):
     total = 0
@@ -68,7 +70,7 @@ def _(u, v):
 @dot.also_right
 def _(u, v): return np.dot(u, v)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #59d539db
+# %% ../../nbs/tools/exercises/chapter1.ipynb #d917a212
 @exercise(chapter=1, minutes=8, level="middle", hints=[
     "Each cell of the result has a sum of its own. How many cells are there, and how many "
     "products go into one?",
@@ -90,7 +92,7 @@ def products(rng):
     yield "an inner size of 1", dict(a=whole(3, 1), b=whole(1, 2))
     yield "square matrices", dict(a=rng.normal(size=(3, 3)), b=rng.normal(size=(3, 3)))
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #a8582d6f
+# %% ../../nbs/tools/exercises/chapter1.ipynb #4d8d7dca
 @exercise(chapter=1, minutes=5, hints=[
     "Begin with `matmul_loops`. Which of its three loops walks along a row of a?",
     "Row `i` of a is `a[i]`, column `j` of b is `b[:, j]`; both have the shape (p,).",
@@ -108,7 +110,7 @@ def matmul_broadcast(a, b):
     "The matrix product with one loop, a row of it at a time. (n, p), (p, m) -> (n, m)."
     return chapter.matmul(a, b)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #4e52d851
+# %% ../../nbs/tools/exercises/chapter1.ipynb #5b3850b8
 @exercise(chapter=1, minutes=4, hints=[
     "Write the formula without its sum: which two indices has a, which two has b, and c?",
     "The index that both have is the one that is summed over, and so is missing on the right.",
@@ -128,7 +130,7 @@ def matmul_outer(a, b):
 versions = matmul, matmul_rowcol, matmul_broadcast, matmul_einsum, matmul_outer
 for version in versions: version.trials_of = products
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #33000b01
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c5ceae55
 def slip(id: str, what: str, look: str, *exercises: Exercise):
     "A mistake that several exercises know; all versions of the product, if none is named."
     def keep(fn):
@@ -145,7 +147,7 @@ def looped(a, b, first=lambda a, b: 0.0, add=lambda total, x, y: total + x * y):
         c[i, j] = total
     return c
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #2032449c
+# %% ../../nbs/tools/exercises/chapter1.ipynb #34d6154e
 @slip("overwritten", "Each cell holds only the last of its products.",
       "What becomes of the earlier ones at each step of the innermost loop?")
 def _(a, b): return looped(a, b, add=lambda total, x, y: x * y)
@@ -166,12 +168,13 @@ def _(a, b): return looped(a, b).cumsum().reshape(len(a), -1)
       "The total must be 0 again before each cell. Inside which loop does that line belong?")
 def _(a, b): return looped(a, b).cumsum(1)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #5ac24055
+# %% ../../nbs/tools/exercises/chapter1.ipynb #6b2fa517
 @slip("added", "The two numbers are added, where they should be multiplied.",
       "What stands between the number of a and the number of b?")
 def _(a, b): return looped(a, b, add=lambda total, x, y: total + x + y)
 
-@slip("starts-at-one", "Every cell is too large by 1.", "What is in a cell before the loop over k?")
+@slip("starts-at-one", "Every cell is too large by 1.", "What is in a cell before the loop over "
+      "k?")
 def _(a, b): return looped(a, b, first=lambda a, b: 1.0)
 
 @slip("last-left-out", "The last product of each sum is missing.",
@@ -181,7 +184,7 @@ def _(a, b): return looped(a[:, :-1], b[:-1])
 @slip("first-left-out", "The first product of each sum is missing.", "Python counts from 0.")
 def _(a, b): return looped(a[:, 1:], b[1:])
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #222de5af
+# %% ../../nbs/tools/exercises/chapter1.ipynb #42dc2492
 @slip("first-row-only", "Only the first row is worked out.",
       "The `return` ends all the loops. How far is it indented?")
 def _(a, b): return looped(a, b) * (np.arange(len(a)) == 0)[:, None]
@@ -200,7 +203,7 @@ def _(a, b):
     c[0, 0] = a[0, 0] * b[0, 0]
     return c
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #712a145d
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c08c39ed
 @slip("b-by-rows", "A row of a meets a *row* of b; for most shapes, that is an error.",
       "Which of b's two indices runs with k, and which is j?")
 def _(a, b):
@@ -226,7 +229,7 @@ def _(a, b):
             for k in range(len(b)): c[i][j] += a[k][i] * b[k][j]
     return c
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #8453e2b9
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c8411041
 @slip("elementwise", "Cells at the same place are multiplied, as `*` does it.",
       "A row and a column make one number. Which row and which column make c[0, 1]?")
 def _(a, b): return a * b
@@ -247,14 +250,15 @@ def _(a, b):
       "An array of whole numbers keeps no fractions: of which kind are your zeros?")
 def _(a, b): return looped(a, b).astype(int)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #61865be7
+# %% ../../nbs/tools/exercises/chapter1.ipynb #0ab23189
 def by_rows(a, b, row):
     "Each row of the product by `row(a[i], b)`."
     c = np.zeros((len(a), b.shape[1]))
     for i in range(len(a)): c[i] = row(a[i], b)
     return c
 
-@slip("row-lies", "The row lies down: its numbers meet the columns of b; for most shapes, that is "
+@slip("row-lies", "The row lies down: its numbers meet the columns of b; for most shapes, that "
+      "is "
       "an error.", "What turns (p,) into (p, 1)?")
 def _(a, b): return by_rows(a, b, lambda x, b: (x * b).sum(0))
 
@@ -269,12 +273,12 @@ def _(a, b): return by_rows(a, b, lambda x, b: (x[:, None] * b).sum())
 @slip("row-of-means", "There is a mean where there should be a sum.", "Look for `mean`.")
 def _(a, b): return by_rows(a, b, lambda x, b: (x[:, None] * b).mean(0))
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #655b5077
+# %% ../../nbs/tools/exercises/chapter1.ipynb #5f42e451
 @slip("outer-lies", "The column lies down: its numbers meet the columns of b; for most shapes, "
       "that is an error.", "What turns (n,) into (n, 1)?", matmul_outer)
 def _(a, b): return sum(a[:, k] * b[k] for k in range(len(b))) + np.zeros((len(a), b.shape[1]))
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #9bdaece0
+# %% ../../nbs/tools/exercises/chapter1.ipynb #abf7bebf
 @slip("einsum-turned", "Rows and columns of the result are exchanged.",
       "What stands right of the arrow is the order of the result's axes.", matmul_einsum)
 def _(a, b): return np.einsum("ik,kj->ji", a, b)
@@ -293,7 +297,7 @@ def _(a, b): return np.einsum("ik,kj->ikj", a, b)
       matmul_einsum)
 def _(a, b): return np.einsum("ik,lj->iklj", a, b)
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #bab91475
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c6d93e2a
 def right(fn):
     "An unusual right answer to all versions."
     for ex in versions: ex.also_right(fn)
@@ -311,6 +315,7 @@ def _(a, b):
 @right
 def _(a, b): return [[sum(x * y for x, y in zip(row, column)) for column in zip(*b)] for row in a]
 
+# %% ../../nbs/tools/exercises/chapter1.ipynb #af04c066
 @right
 def _(a, b): return (tuple(row @ b) for row in a)
 
@@ -323,7 +328,7 @@ def _(a, b): return (a.astype(np.float32) @ b.astype(np.float32))
 @right
 def _(a, b): return (b.T @ a.T).T
 
-# %% ../../nbs/tools/exercises/chapter1.ipynb #5c4a3c48
+# %% ../../nbs/tools/exercises/chapter1.ipynb #c6d7ff0e
 @right
 def _(a, b): return (a[:, :, None] * b).sum(1)
 
