@@ -16,8 +16,10 @@ What they stand on:
     methods       the operators as methods of `Tensor`
     torchlike     what `Tensor` does as PyTorch does it
     check         are two arrays equal up to rounding, is a gradient right
-    data          the handwritten digits
+    data          the handwritten digits, and given names
     files         a state in one file: `save`, `load`
+    optimizers    `Adam` and `AdamW`, handed on by `training`
+    lr_scheduler  learning rates that change from step to step
     runs          what a run of training needs beside its steps
     timing        how many times faster, on a noisy machine
     draw          every figure
@@ -33,23 +35,27 @@ __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
            "shapes", "operators", "methods", "torchlike",
-           "check", "data", "files", "runs", "timing", "draw", "explore",
-           "Tensor", "no_grad", "SGD", "Dataset", "DataLoader", "History", "fit", "evaluate",
-           "accuracy", "save", "load", "mnist", "test_near", "gradcheck"]
+           "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing", "draw",
+           "explore", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader",
+           "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names",
+           "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
-         "SGD": "training", "Dataset": "training", "DataLoader": "training", "History": "training",
+         "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
+         "Dataset": "training", "DataLoader": "training", "History": "training",
          "fit": "training", "evaluate": "training", "accuracy": "training",
          "save": "files", "load": "files",
-         "mnist": "data", "test_near": "check", "gradcheck": "check"}
+         "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, check, data, draw, explore, files, forward
-    from . import layers, matmul, methods, nn, operators, runs, shapes, timing, torchlike, training
+    from . import layers, lr_scheduler, matmul, methods, nn, operators, optimizers, runs, shapes
+    from . import timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
-    from .data import mnist
+    from .data import mnist, names
     from .files import load, save
+    from .optimizers import Adam, AdamW
     from .training import SGD, DataLoader, Dataset, History, accuracy, evaluate, fit
 else:
     def __getattr__(name):

@@ -48,6 +48,13 @@ def test_wheel_carries_the_digits_and_reads_them(installed):
     assert found[0].startswith(str(site)) and found[1:] == [[10_000, 784], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [2_000, 784]]
 
 
+def test_wheel_carries_the_names_and_where_they_come_from(installed):
+    _, site = installed
+    assert "Census Bureau" in (site / "foundations/names/SOURCE.md").read_text()
+    found = python("import json, foundations; print(json.dumps([foundations.__file__, foundations.names()]))", site)
+    assert found[0].startswith(str(site)) and len(set(found[1])) == 5163 and {"ada", "zelma"} < set(found[1])
+
+
 def test_wheel_holds_the_package_and_nothing_else(installed):
     _, site = installed
     assert {p.name for p in site.iterdir()} == {"foundations", f"foundations-{VERSION}.dist-info"}

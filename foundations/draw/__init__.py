@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['figure', 'digits', 'weights', 'scores', 'confusion', 'shapes', 'tiles', 'stretched', 'summed', 'memory_walk',
-           'strides', 'chain', 'graph', 'curves', 'tangent', 'learning', 'depth', 'histograms', 'ladder', 'rates',
-           'agreement', 'descent', 'surfaces']
+           'strides', 'chain', 'graph', 'grids', 'placed', 'curves', 'tangent', 'learning', 'depth', 'histograms',
+           'ladder', 'rates', 'agreement', 'descent', 'surfaces']
 
 # %% ../../nbs/tools/draw.ipynb #7e195756
 from .arrays import shapes, stretched, summed, tiles
 from .canvas import figure
 from .graphs import chain, graph
+from .letters import grids, placed
 from .lines import curves, tangent
 from .memory import memory_walk, strides
 from .networks import depth, histograms, learning
@@ -18,5 +19,5 @@ from .versions import agreement, ladder, rates
 
 # %% ../../nbs/tools/draw.ipynb #bfaf26ed
 _all_ = [figure, digits, weights, scores, confusion, shapes, tiles, stretched, summed, memory_walk,
-         strides, chain, graph, curves, tangent, learning, depth, histograms, ladder, rates,
+         strides, chain, graph, grids, placed, curves, tangent, learning, depth, histograms, ladder, rates,
          agreement, descent, surfaces]

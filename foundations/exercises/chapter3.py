@@ -77,9 +77,10 @@ def _(x):
 @relu.also_right
 def _(x): return x * (x > 0)
 
-# %% ../../nbs/tools/exercises/chapter3.ipynb #12b48c82
+# %% ../../nbs/tools/exercises/chapter3.ipynb #381272db
 @exercise(chapter=3, minutes=4, hints=[
-    "Subtract, square, take the mean: print the shape after each step. Which is not (n,) or (n, 1)?",
+    "Subtract, square, take the mean: print the shape after each step. Which is not (n,) or (n, "
+    "1)?",
     "Either pred loses its axis of size 1, or targ gets one more, *before* they are subtracted.",
     "`pred.reshape(targ.shape)` is (n,), like targ. What is left to do is `(... ** 2).mean()`."])
 def mse(pred, targ):
@@ -90,7 +91,8 @@ def mse(pred, targ):
 def _(rng):
     yield "5 answers", dict(pred=rng.normal(size=(5, 1)), targ=rng.normal(size=5))
     yield "one answer", dict(pred=np.array([[2.5]]), targ=np.array([4.0]))
-    yield "labels that are integers", dict(pred=3 * rng.normal(size=(3, 1)), targ=np.array([7, 0, 4]))
+    yield "labels that are integers", dict(pred=3 * rng.normal(size=(3, 1)),
+                                           targ=np.array([7, 0, 4]))
     yield "answers that are right", dict(pred=np.array([[1.0], [3.0]]), targ=np.array([1.0, 3.0]))
 
 @mse.convention("It is half the mean squared error. Many take the half, so that the gradient has "
@@ -138,16 +140,17 @@ def _(pred, targ): return (pred[:, 0] - targ)**2
              "pred is (n, 1) and targ is (n,): which shape has `pred - targ`?")
 def _(pred, targ): return ((pred - targ)**2).sum() / len(targ)
 
-# %% ../../nbs/tools/exercises/chapter3.ipynb #b3a5719f
+# %% ../../nbs/tools/exercises/chapter3.ipynb #9169b12a
 def scores(rng):
     "Rows of scores, (n, c), among them what overflows and what vanishes."
     yield "one row", dict(x=np.array([[1.0, 2.0, 3.0]]))
     yield "4 rows of 3, some below 0", dict(x=2 * rng.normal(size=(4, 3)))
     yield "as many rows as columns", dict(x=rng.normal(size=(3, 3)))
-    yield "scores of 1000 and of -1000", dict(x=np.array([[1000.0, 1001, 1002], [-1000, -1001, -999]]))
+    yield "scores of 1000 and of -1000", dict(x=np.array([[1000.0, 1001, 1002],
+                                                          [-1000, -1001, -999]]))
     yield "a row from -1000 to 1000", dict(x=np.array([[-1000.0, 0, 1000], [0.5, 0, -0.5]]))
 
-def shares(x, axis=1, shift=0.0):
+def shares(x, axis: int | None = 1, shift=0.0):
     "e to the power of x - shift, divided by the sum along an axis."
     e = np.exp(x - shift)
     return e / e.sum(axis, keepdims=True)
@@ -326,7 +329,7 @@ def classified(rng):
     yield "the true class far behind", dict(logits=np.array([[0.0, 200], [5, 5], [-1000, 0]]),
                                             targ=np.array([0, 1, 0]))
 
-# %% ../../nbs/tools/exercises/chapter3.ipynb #97fff98f
+# %% ../../nbs/tools/exercises/chapter3.ipynb #a989a51c
 def picked(logp, targ): return logp[np.arange(len(targ)), targ]
 
 @cross_entropy.also_right
@@ -335,7 +338,8 @@ def _(logits, targ):
     return -(onehot * forward.log_softmax(logits)).sum() / len(targ)
 
 @cross_entropy.also_right
-def _(logits, targ): return sum(np.logaddexp.reduce(r) - r[t] for r, t in zip(logits, targ)) / len(targ)
+def _(logits, targ):
+    return sum(np.logaddexp.reduce(r) - r[t] for r, t in zip(logits, targ)) / len(targ)
 
 @cross_entropy.mistake("softmax-twice", "Softmax is applied twice: the loss is computed from "
                        "shares, and shares differ by at most 1. It even trains, only worse.",
@@ -350,13 +354,15 @@ def _(logits, targ): return -picked(forward.log_softmax(logits), targ).sum()
                        "and never below 0.", "A logarithm of a share is negative.")
 def _(logits, targ): return picked(forward.log_softmax(logits), targ).mean()
 
-# %% ../../nbs/tools/exercises/chapter3.ipynb #e4ffb243
+# %% ../../nbs/tools/exercises/chapter3.ipynb #c77c8c97
 @cross_entropy.mistake("mean-of-all", "The mean is taken over all n · c numbers, and most of them "
-                       "are the zeros of the one-hot rows.", "Over what is the mean: images, or classes?")
+                       "are the zeros of the one-hot rows.",
+                       "Over what is the mean: images, or classes?")
 def _(logits, targ): return -(np.eye(logits.shape[1])[targ] * forward.log_softmax(logits)).mean()
 
 @cross_entropy.mistake("every-pair", "`[:, targ]` takes the classes of *all* images from each row, "
-                       "n by n numbers.", "Row 0 goes with the first class only, row 1 with the second.")
+                       "n by n numbers.", "Row 0 goes with the first class only, row 1 with the "
+                                          "second.")
 def _(logits, targ): return -forward.log_softmax(logits)[:, targ].mean()
 
 @cross_entropy.mistake("log-of-softmax", "Where the share of the true class became 0, the loss is "

@@ -11,7 +11,7 @@ import numpy as np
 from .. import forward
 from .tasks import exercise
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #3ccb5892
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9011c39c
 @exercise(chapter=3, minutes=8, hints=[
     "Which axis is that of the images? Along it each pixel has its mean, (m,).",
     "Mean and standard deviation come from `train`, and are applied to `other`.",
@@ -23,25 +23,29 @@ def per_pixel(train, other):
 
 @per_pixel.inputs
 def _(rng):
-    yield "5 images, and 2 others", dict(train=3 + rng.normal(size=(5, 3)), other=rng.normal(size=(2, 3)))
+    yield "5 images, and 2 others", dict(train=3 + rng.normal(size=(5, 3)),
+                                         other=rng.normal(size=(2, 3)))
     train = rng.random((4, 4))
     train[:, 1] = 0
     yield "a pixel that is always 0", dict(train=train, other=rng.random((3, 4)))
-    yield "a pixel that is always 2", dict(train=train * [1, 0, 1, 1] + [0, 2, 0, 0], other=rng.random((1, 4)))
+    yield "a pixel that is always 2", dict(train=train * [1, 0, 1, 1] + [0, 2, 0, 0],
+                                           other=rng.random((1, 4)))
     yield "train itself", dict(train=train, other=train.copy())
 
 def scaled(x, mean, std): return (x - mean) / np.where(std > 0, std, 1)
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #12e0b2b0
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #ee169905
 @per_pixel.mistake("own-numbers", "`other` is measured by its own mean and standard deviation, so "
                    "the same grey becomes another number.", "Of which images are both to be taken?")
 def _(train, other): return scaled(other, other.mean(0), other.std(0))
 
-@per_pixel.mistake("nan", "A pixel that never changes has the standard deviation 0, and is divided by it.",
+@per_pixel.mistake("nan", "A pixel that never changes has the standard deviation 0, and is divided "
+                          "by it.",
                    "What could one divide by there, so that nothing happens?")
 def _(train, other): return (other - train.mean(0)) / train.std(0)
 
-@per_pixel.mistake("a-little-added", "Something small is added to every standard deviation: a pixel "
+@per_pixel.mistake("a-little-added", "Something small is added to every standard deviation: a "
+                                     "pixel "
                    "that never changed in train is blown up a million-fold when it does.",
                    "Where it is 0, and only there, divide by 1.")
 def _(train, other): return (other - train.mean(0)) / (train.std(0) + 1e-8)
@@ -54,11 +58,13 @@ def _(train, other): return (other - train.mean()) / train.std()
                    "Along which axis do you find one pixel in all images?")
 def _(train, other): return scaled(other, other.mean(1, keepdims=True), other.std(1, keepdims=True))
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #68230fa7
-@per_pixel.mistake("variance", "It is divided by the variance.", "Its root is the standard deviation.")
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #1db11f2e
+@per_pixel.mistake("variance", "It is divided by the variance.",
+                   "Its root is the standard deviation.")
 def _(train, other): return scaled(other, train.mean(0), train.var(0))
 
-@per_pixel.mistake("not-shifted", "The mean is not subtracted.", "Two steps: subtract, then divide.")
+@per_pixel.mistake("not-shifted", "The mean is not subtracted.",
+                   "Two steps: subtract, then divide.")
 def _(train, other): return scaled(other, 0, train.std(0))
 
 @per_pixel.mistake("train-returned", "It is `train` that comes back, and `other` is wanted.",
@@ -97,8 +103,9 @@ def _(rng):
     yield "4 rows of 5", dict(logits=rng.normal(size=(4, 5)), targ=np.array([1, 4, 0, 0]),
                               ks=np.array([3.0, 0.1, 1.0, -1.5]))
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9d5be851
-def losses(logits, targ, ks, loss=forward.cross_entropy): return [loss(k * logits, targ) for k in ks]
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9f7b3103
+def losses(logits, targ, ks, loss=forward.cross_entropy): return [loss(k * logits,
+                                                                       targ) for k in ks]
 
 @best_k.mistake("its-place", "It is the place of the best k in the list, and not k itself.",
                 "`argmin` counts places, from 0. What stands at that place?")
@@ -108,20 +115,25 @@ def _(logits, targ, ks): return int(np.argmin(losses(logits, targ, ks)))
                 "Which k was it?")
 def _(logits, targ, ks): return min(losses(logits, targ, ks))
 
-@best_k.mistake("largest", "It is the k with the largest loss.", "Is a loss better when it is larger?")
+@best_k.mistake("largest", "It is the k with the largest loss.",
+                "Is a loss better when it is larger?")
 def _(logits, targ, ks): return ks[int(np.argmax(losses(logits, targ, ks)))]
 
-@best_k.mistake("softmax-twice", "Softmax is applied twice, so the largest k seems best far too often.",
+@best_k.mistake("softmax-twice", "Softmax is applied twice, so the largest k seems best far too "
+                                 "often.",
                 "`cross_entropy` wants logits.")
 def _(logits, targ, ks):
-    return ks[int(np.argmin([forward.cross_entropy(forward.softmax(k * logits), targ) for k in ks]))]
+    return ks[int(np.argmin([forward.cross_entropy(forward.softmax(k * logits),
+                                                   targ) for k in ks]))]
 
 @best_k.mistake("scaled-afterwards", "The loss is multiplied by k, and not the logits.",
                 "k belongs inside the brackets.")
-def _(logits, targ, ks): return ks[int(np.argmin([k * forward.cross_entropy(logits, targ) for k in ks]))]
+def _(logits, targ, ks):
+    return ks[int(np.argmin([k * forward.cross_entropy(logits, targ) for k in ks]))]
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #156edb2c
-@best_k.mistake("accuracy", "It asks how many answers are right. That does not depend on a positive k "
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9c6fa6f4
+@best_k.mistake("accuracy", "It asks how many answers are right. That does not depend on a "
+                            "positive k "
                 "at all, so the first k wins.", "A loss also knows how certain an answer is.")
 def _(logits, targ, ks):
     return ks[int(np.argmax([((k * logits).argmax(1) == targ).mean() for k in ks]))]
@@ -138,10 +150,11 @@ def _(logits, targ, ks):
         if loss < least: best, least = k, loss
     return best
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #e1b18e81
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #839537a6
 @exercise(chapter=3, minutes=6, level="middle", hints=[
     "If one share is 1 and the others 0, it must give the cross-entropy of that class.",
-    "Each class counts as much as its share: multiply `log_softmax(logits)` by p, number by number.",
+    "Each class counts as much as its share: multiply `log_softmax(logits)` by p, number by "
+    "number.",
     "Add the products along each row; then the mean over the rows, and turn the sign."])
 def cross_entropy_soft(logits, p):
     "The cross-entropy for targets that are shares, (n, c) with rows of sum 1: one number."
@@ -153,13 +166,14 @@ def _(rng):
     yield "one class has it all", dict(logits=rng.normal(size=(2, 3)), p=np.eye(3)[[2, 0]])
     yield "4 rows of 3", dict(logits=rng.normal(size=(4, 3)), p=shares(4, 3))
     yield "one row", dict(logits=rng.normal(size=(1, 5)), p=shares(1, 5))
-    yield "scores of 1000", dict(logits=np.array([[0.0, 1000], [5, 5]]), p=np.array([[0.5, 0.5], [0.9, 0.1]]))
+    yield "scores of 1000", dict(logits=np.array([[0.0, 1000], [5, 5]]),
+                                 p=np.array([[0.5, 0.5], [0.9, 0.1]]))
     yield "a share of 0", dict(logits=np.array([[0.0, 1000]]), p=np.array([[0.0, 1]]))
 
 def logs(logits, axis=1): return forward.log_softmax(logits, axis)
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #288599b8
-@cross_entropy_soft.mistake("mean-of-all", "The mean is taken over all n · c products: the loss is "
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #d817f7ec
+@cross_entropy_soft.mistake("mean-of-all", "A mean is taken over all n · c products, so the loss is "
                             "smaller by the number of classes.", "Along a row they are added up.")
 def _(logits, p): return -(p * logs(logits)).mean()
 
@@ -175,19 +189,23 @@ def _(logits, p): return -(p * np.log(forward.softmax(logits))).sum(1).mean()
                             "A label of 0.6 and 0.4 is less certain than one of 1 and 0.")
 def _(logits, p): return forward.cross_entropy(logits, p.argmax(1))
 
-@cross_entropy_soft.mistake("no-minus", "The sign is missing.", "Logarithms of shares are negative.")
+@cross_entropy_soft.mistake("no-minus", "The sign is missing.",
+                            "Logarithms of shares are negative.")
 def _(logits, p): return (p * logs(logits)).sum(1).mean()
 
-@cross_entropy_soft.mistake("softmax-twice", "Softmax is applied twice.", "`log_softmax` wants scores.")
+@cross_entropy_soft.mistake("softmax-twice", "Softmax is applied twice.",
+                            "`log_softmax` wants scores.")
 def _(logits, p): return -(p * logs(forward.softmax(logits))).sum(1).mean()
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #bf9ff130
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #efbf638d
 @cross_entropy_soft.mistake("targets-through-softmax", "p goes through softmax as well, and p are "
                             "shares already.", "Which of the two holds scores?")
 def _(logits, p): return -(forward.softmax(p) * logs(logits)).sum(1).mean()
 
-@cross_entropy_soft.mistake("exchanged", "The logarithm is taken of p, and the shares of the scores "
-                            "stand in front.", "What is true weighs, what is said goes into the logarithm.")
+@cross_entropy_soft.mistake("exchanged", "The logarithm is taken of p, and the shares of the "
+                                         "scores "
+                            "stand in front.", "What is true weighs, what is said goes into the "
+                                               "logarithm.")
 def _(logits, p):
     weighted = forward.softmax(logits) * np.log(np.where(p > 0, p, 1e-300))
     return -weighted.sum(1).mean()
@@ -199,7 +217,8 @@ def _(logits, p): return -(forward.softmax(logits) * np.log(p)).sum(1).mean()
 @cross_entropy_soft.mistake("columns", "Softmax runs down the columns.", "One row is one image.")
 def _(logits, p): return -(p * logs(logits, 0)).sum(1).mean()
 
-@cross_entropy_soft.mistake("one-for-each", "There is a loss for each row, and one number is wanted.",
+@cross_entropy_soft.mistake("one-for-each", "There is a loss for each row, and one number is "
+                                            "wanted.",
                             "What is done with the losses of all rows?")
 def _(logits, p): return -(p * logs(logits)).sum(1)
 
@@ -223,23 +242,27 @@ def _(rng):
 
 def mean_after(q): return math.sqrt(q / math.pi)
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #4c314a58
-@next_square.mistake("no-quarter", "The square of the half is missing.", "(h - ½)² has three terms.")
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #5d5baf73
+@next_square.mistake("no-quarter", "The square of the half is missing.",
+                     "(h - ½)² has three terms.")
 def _(q): return q - mean_after(q)
 
 @next_square.mistake("no-middle-term", "The term in the middle of (h - ½)² is missing.",
                      "(h - ½)² is h² minus what, plus ¼?")
 def _(q): return q + 0.25
 
-@next_square.mistake("variance-shifted", "A quarter is subtracted, as if the mean after the ReLU were ½ "
+@next_square.mistake("variance-shifted", "A quarter is subtracted, as if the mean after the ReLU "
+                                         "were ½ "
                      "for every q.", "Write (h - ½)² out, and take the mean of each term.")
 def _(q): return q - 0.25
 
-@next_square.mistake("sigma-is-root-q", "σ is taken as √q. But the weights of √(2/n) first make the "
+@next_square.mistake("sigma-is-root-q", "σ is taken as √q. But the weights of √(2/n) first make "
+                                        "the "
                      "mean square twice as large.", "What is the mean square *before* the bend?")
 def _(q): return q - math.sqrt(q / (2 * math.pi)) + 0.25
 
-@next_square.mistake("not-halved", "The mean square before the bend is taken for that after the ReLU.",
+@next_square.mistake("not-halved", "The mean square before the bend is taken for that after the "
+                                   "ReLU.",
                      "Half of the numbers become 0.")
 def _(q): return 2 * q - mean_after(q) + 0.25
 
@@ -250,8 +273,9 @@ def _(q): return q - mean_after(q) / 2 + 0.25
 @next_square.mistake("wrong-sign", "The term in the middle is added.", "Minus, in (h - ½)².")
 def _(q): return q + mean_after(q) + 0.25
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #0971b174
-@next_square.mistake("the-spread", "It is the square of the standard deviation: the mean, which the "
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #3a25f963
+@next_square.mistake("the-spread", "It is the square of the standard deviation: the mean, which "
+                                   "the "
                      "shift moves, is left out.", "The next layer sees the mean square.")
 def _(q): return q - q / math.pi
 

@@ -45,16 +45,18 @@ def kaiming_bound(n_in, n_out):
 measures = kaiming_std, xavier_std, kaiming_bound
 for ex in measures: ex.inputs(sizes)
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #c51dbdbc
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #4726f1f3
 def slip(id: str, what: str, look: str, *exercises: Exercise):
     "A mistake that several exercises know: `fn` is given the exercise's own function, too."
     def keep(fn):
         for ex in exercises:
-            ex.mistake(id, what, look)(lambda *args, solve=ex.solve, **more: fn(solve, *args, **more))
+            ex.mistake(id, what, look)(lambda *args, solve=ex.solve,
+                                       **more: fn(solve, *args, **more))
         return fn
     return keep
 
-@slip("squared", "It is the square of what is wanted: the variance, and not the standard deviation.",
+@slip("squared", "It is the square of what is wanted: the variance, and not the standard "
+                 "deviation.",
       "Weights are multiplied by s, and it is s² that stands in the rule.", *measures)
 def _(solve, n_in, n_out): return solve(n_in, n_out)**2
 
@@ -96,13 +98,15 @@ def _(n_in, n_out): return math.sqrt(1 / n_in)
                     "The mean of two numbers is half their sum.")
 def _(n_in, n_out): return math.sqrt(1 / (n_in + n_out))
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #27de08b4
-@kaiming_bound.mistake("standard-deviation", "It is the standard deviation, taken for the bound. The "
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #9e7cf321
+@kaiming_bound.mistake("standard-deviation", "It is the standard deviation, taken for the bound. "
+                                             "The "
                        "weights are too small then, by √3.",
                        "Numbers from -r to r are typically nearer to 0 than r.")
 def _(n_in, n_out): return math.sqrt(2 / n_in)
 
-@kaiming_bound.mistake("three-times", "It is three times the standard deviation; the three has lost "
+@kaiming_bound.mistake("three-times", "It is three times the standard deviation; the three has "
+                                      "lost "
                        "its root.", "r²/3 is a mean *square*.")
 def _(n_in, n_out): return 3 * math.sqrt(2 / n_in)
 
@@ -148,7 +152,7 @@ for ex in drawers:
     ex.inputs(shapes)
     ex.observe(drawn)
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #d1a5a702
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #535a4875
 @slip("variance", "The variance, 2/n, is taken for the standard deviation: weights are far too "
       "small.", "`rng.normal(0, s)` and a factor s both mean the standard deviation.", *drawers)
 def _(solve, shape, rng): return solve(shape, rng) * math.sqrt(2 / shape[0])
@@ -161,8 +165,10 @@ def _(solve, shape, rng): return solve(shape, rng) * math.sqrt(shape[0] / shape[
       "By what does the ReLU multiply the mean square?", *drawers)
 def _(solve, shape, rng): return solve(shape, rng) / math.sqrt(2)
 
-@slip("divided", "The weights are divided by s, where they should be multiplied. Nothing fails: the "
-      "numbers are just enormous.", "Should more inputs make the weights larger, or smaller?", *drawers)
+@slip("divided", "The weights are divided by s, where they should be multiplied. Nothing fails: "
+                 "the "
+      "numbers are just enormous.", "Should more inputs make the weights larger, or smaller?",
+      *drawers)
 def _(solve, shape, rng): return solve(shape, rng) / (2 / shape[0])
 
 @slip("unscaled", "The random numbers are as the generator gives them.", "Times what?", *drawers)
@@ -172,7 +178,7 @@ def _(solve, shape, rng): return solve(shape, rng) / math.sqrt(2 / shape[0])
       "`x @ w` needs as many rows in w as x has columns.", *drawers)
 def _(solve, shape, rng): return solve(shape, rng).T
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #bb4d01d7
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #56aa8605
 @slip("same-every-time", "Two calls give the same numbers: a generator with a fixed seed is made "
       "inside.", "Use the `rng` that is handed over; it goes on from where it was.", *drawers)
 def _(solve, shape, rng): return solve(shape, np.random.default_rng(0))
@@ -182,15 +188,18 @@ def _(solve, shape, rng): return solve(shape, np.random.default_rng(0))
 def _(solve, shape, rng): return abs(solve(shape, rng))
 
 @kaiming_uniform.mistake("bound-is-s", "The bound is the standard deviation itself, so the weights "
-                         "are too small by √3.", "The mean square of numbers from -r to r is r²/3.")
+                         "are too small by √3.",
+                         "The mean square of numbers from -r to r is r²/3.")
 def _(shape, rng): return rng.uniform(-1, 1, shape) * math.sqrt(2 / shape[0])
 
 @kaiming_uniform.mistake("a-bell", "The spread is right, but these numbers come from the bell "
-                         "curve: some are far beyond r.", "Which method of `rng` gives numbers all alike?")
+                         "curve: some are far beyond r.",
+                         "Which method of `rng` gives numbers all alike?")
 def _(shape, rng): return rng.standard_normal(shape) * math.sqrt(2 / shape[0])
 
 @kaiming_uniform.mistake("from-zero", "`rng.random` and `rng.uniform(0, r)` begin at 0, so all "
-                         "weights are positive and too close together.", "Where does the interval begin?")
+                         "weights are positive and too close together.",
+                         "Where does the interval begin?")
 def _(shape, rng): return rng.uniform(0, math.sqrt(6 / shape[0]), shape)
 
 @kaiming_normal.also_right
@@ -222,14 +231,14 @@ def _(fn, sizes, rng):
         yield f"the standard deviation of w{i}", float(w.std())
         yield f"the mean of w{i}, in standard deviations", abs(round(float(w.mean() / w.std())))
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #aae2c4af
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #ba3c5521
 def with_scale(times):
     "All matrices, each drawn and multiplied by times(n_in, n_out)."
     return lambda sizes, rng: [rng.standard_normal(s) * times(*s) for s in zip(sizes, sizes[1:])]
 
 divided = with_scale(lambda n_in, n_out: 1 / math.sqrt(2 / n_in))
 first_weights.mistake(
-    "divided", "Every matrix is still far too large, and the larger the more inputs it has.",
+    "divided", "Every matrix is far too large, and the larger the more inputs it has.",
     "What is done with the factor √(2/n_in), and what should be?")(divided)
 first_weights.mistake(
     "unscaled", "The random numbers are as the generator gives them.",
@@ -248,7 +257,8 @@ first_weights.mistake(
 first_weights.mistake(
     "one-factor-for-all", "The factor is that of the first layer everywhere.",
     "Each layer has its own number of inputs.")(
-    lambda sizes, rng: [rng.standard_normal(s) * math.sqrt(2 / sizes[0]) for s in zip(sizes, sizes[1:])])
+    lambda sizes, rng: [rng.standard_normal(s) * math.sqrt(2 / sizes[0]) for s in zip(sizes,
+                                                                                      sizes[1:])])
 
 # %% ../../nbs/tools/exercises/chapter3_start.ipynb #e8390fa5
 @exercise(chapter=3, minutes=10, level="middle", hints=[

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['relu', 'tanh', 'sigmoid', 'softmax', 'log_softmax', 'as_rows', 'linear_t', 'linear_t_grad', 'LinearTransposed',
-           'linear', 'check_probability', 'dropout', 'cross_entropies', 'cross_entropies_grad', 'CrossEntropies',
-           'reduced', 'mse_loss', 'cross_entropy']
+           'linear', 'check_probability', 'dropout', 'classes_but', 'cross_entropies', 'cross_entropies_grad',
+           'CrossEntropies', 'reduced', 'mse_loss', 'cross_entropy', 'scaled_dot_product_attention', 'masked',
+           'embedding', 'gelu', 'layer_norm', 'one_hot']
 
 # %% ../../nbs/tools/functional.ipynb #dc573683
 import math
@@ -14,8 +15,11 @@ import numpy as np
 
 from .. import autograd, forward
 from ..autograd import DifferentiableOperator, Tensor, as_tensor, formulas
-from .arguments import random_generator
-from ..shapes import classes, one_hot, rows, shapes
+from .arguments import as_numpy, random_generator
+from .sequences import embedding, gelu, layer_norm, one_hot
+from ..shapes import classes, one_hot as one_hot_rows, rows, shapes
+
+_all_ = [embedding, gelu, layer_norm, one_hot]    # handed on
 
 # %% ../../nbs/tools/functional.ipynb #61737d23
 def relu(x) -> Tensor:
@@ -96,16 +100,25 @@ def dropout(x,                            # any shape
     return x * (factors.astype(x.dtype) if x.dtype.kind == "f" else factors)
 
 # %% ../../nbs/tools/functional.ipynb #eb09eb8e
-@shapes("n c, int n -> n", targ=classes)
-def cross_entropies(logits, targ):
-    "-log softmax(logits) at the true class of each row."
-    return -forward.log_softmax(logits, 1)[rows(logits), targ]
+def classes_but(targ, logits, ignore_index):
+    "A class for each row, from 0 to c - 1; or `ignore_index`."
+    classes(targ * (targ != ignore_index), logits)
+    return targ
 
 
-@shapes("n, n c, int n -> n c, -", targ=classes)
-def cross_entropies_grad(dout, logits, targ):
+@shapes("n c, int n -> n", targ=classes_but)
+def cross_entropies(logits, targ, ignore_index=-100):
+    "-log softmax(logits) at the true class of each row; 0 for a row whose class is ignored."
+    counted = targ != ignore_index
+    return -forward.log_softmax(logits, 1)[rows(logits), targ * counted] * counted
+
+
+@shapes("n, n c, int n -> n c, -", targ=classes_but)
+def cross_entropies_grad(dout, logits, targ, ignore_index=-100):
     "Gradient of `cross_entropies`: dout (softmax(logits) - onehot); None for the classes."
-    return dout[:, None] * (forward.softmax(logits, 1) - one_hot(targ, logits)), None
+    counted = targ != ignore_index
+    d = forward.softmax(logits, 1) - one_hot_rows(targ * counted, logits)
+    return (dout * counted)[:, None] * d, None
 
 
 class CrossEntropies(DifferentiableOperator):
@@ -132,8 +145,37 @@ def mse_loss(pred, target,                # the same shape, any
 
 # %% ../../nbs/tools/functional.ipynb #bd85da66
 def cross_entropy(logits, target,         # (n, c); (n,) integers from 0 to c - 1
-                  *, reduction: str = "mean",     # or "sum", or "none" for all of them
+                  *, ignore_index: int = -100,    # rows of this class are not counted
+                  reduction: str = "mean",        # or "sum", or "none" for all of them
                  ) -> Tensor:             # one number; for "none" (n,)
     "Mean (or sum, or all) of -log softmax(logits) at the true classes. Do not apply softmax first."
-    if reduction == "mean": return autograd.CrossEntropy()(logits, target)
-    return reduced("cross_entropy", reduction, CrossEntropies()(logits, target))
+    counted = as_numpy(target) != ignore_index
+    if reduction == "mean" and np.all(counted): return autograd.CrossEntropy()(logits, target)
+    losses = CrossEntropies(ignore_index=ignore_index)(logits, target)
+    if reduction == "mean": return losses.sum() / (np.count_nonzero(counted) or math.nan)
+    return reduced("cross_entropy", reduction, losses)
+
+# %% ../../nbs/tools/functional.ipynb #f1d714dc
+def scaled_dot_product_attention(
+        query, key, value,              # (..., t, d), (..., s, d), (..., s, e)
+        attn_mask=None,                 # (..., t, s): True where a query may look; or floats, added
+        dropout_p: float = 0.0,         # the share of weights to drop
+        is_causal: bool = False,        # a mask that shows to position i those up to i
+        scale: float | None = None,     # of the scores; None: 1/√d
+       ) -> Tensor:                     # (..., t, e)
+    "A mean of the values for each query, weighted by softmax of its scaled products with the keys."
+    q, k, v = map(as_tensor, (query, key, value))
+    scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    if is_causal and attn_mask is not None: raise ValueError(
+        "scaled_dot_product_attention: either attn_mask or is_causal, not both")
+    if is_causal: attn_mask = np.tri(*scores.shape[-2:], dtype=bool)
+    if attn_mask is not None: scores = masked(scores, as_tensor(attn_mask))
+    return dropout(scores.softmax(-1), dropout_p) @ v
+
+
+def masked(scores: Tensor, mask: Tensor) -> Tensor:
+    "Scores, -inf where a mask is False, or plus a mask of floats. ValueError for an empty row."
+    shut = ~mask.data if mask.dtype.kind == "b" else np.isneginf(mask.data)
+    if shut.all(-1).any(): raise ValueError(
+        "scaled_dot_product_attention: the mask leaves a query without any key")
+    return scores.masked_fill(Tensor(shut), -math.inf) if mask.dtype.kind == "b" else scores + mask
