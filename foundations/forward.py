@@ -86,7 +86,7 @@ def cross_entropy(logits, targ):
     # -sum(onehot * log_softmax(logits), axis=1), then the mean
     return -mean(log_softmax(logits, 1)[rows(logits), targ])   # (n, c) -> (n,) -> one number
 
-# %% ../nbs/03_forward.ipynb #7c153492
+# %% ../nbs/03_forward.ipynb #d1bbb59a
 @shapes(shape=two_sizes, mode=one_of("fan_in", "fan_out"))
 def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
                 a: float = 0.0,          # slope below 0 of the leaky ReLU that follows; 0: a ReLU

@@ -58,7 +58,7 @@ def _(train, other): return (other - train.mean()) / train.std()
                    "Along which axis do you find one pixel in all images?")
 def _(train, other): return scaled(other, other.mean(1, keepdims=True), other.std(1, keepdims=True))
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #1db11f2e
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #dbbfda30
 @per_pixel.mistake("variance", "It is divided by the variance.",
                    "Its root is the standard deviation.")
 def _(train, other): return scaled(other, train.mean(0), train.var(0))
@@ -79,6 +79,7 @@ def _(train, other): return scaled(other, train.mean(0), train.std(0)) * (train.
                       "sample. For ten thousand images it is the same.")
 def _(train, other): return scaled(other, train.mean(0), train.std(0, ddof=1))
 
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #3e77b57f
 @per_pixel.also_right
 def _(train, other):
     std = train.std(0)
@@ -103,7 +104,7 @@ def _(rng):
     yield "4 rows of 5", dict(logits=rng.normal(size=(4, 5)), targ=np.array([1, 4, 0, 0]),
                               ks=np.array([3.0, 0.1, 1.0, -1.5]))
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9f7b3103
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #4d5da2d6
 def losses(logits, targ, ks, loss=forward.cross_entropy): return [loss(k * logits,
                                                                        targ) for k in ks]
 
@@ -126,6 +127,7 @@ def _(logits, targ, ks):
     return ks[int(np.argmin([forward.cross_entropy(forward.softmax(k * logits),
                                                    targ) for k in ks]))]
 
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #f8cc5250
 @best_k.mistake("scaled-afterwards", "The loss is multiplied by k, and not the logits.",
                 "k belongs inside the brackets.")
 def _(logits, targ, ks):
@@ -172,8 +174,8 @@ def _(rng):
 
 def logs(logits, axis=1): return forward.log_softmax(logits, axis)
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #d817f7ec
-@cross_entropy_soft.mistake("mean-of-all", "A mean is taken over all n · c products, so the loss is "
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #030a8a8e
+@cross_entropy_soft.mistake("mean-of-all", "The mean is over all n · c products, so the loss is "
                             "smaller by the number of classes.", "Along a row they are added up.")
 def _(logits, p): return -(p * logs(logits)).mean()
 
@@ -197,7 +199,7 @@ def _(logits, p): return (p * logs(logits)).sum(1).mean()
                             "`log_softmax` wants scores.")
 def _(logits, p): return -(p * logs(forward.softmax(logits))).sum(1).mean()
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #efbf638d
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #eccb726e
 @cross_entropy_soft.mistake("targets-through-softmax", "p goes through softmax as well, and p are "
                             "shares already.", "Which of the two holds scores?")
 def _(logits, p): return -(forward.softmax(p) * logs(logits)).sum(1).mean()
@@ -222,6 +224,7 @@ def _(logits, p): return -(p * logs(logits, 0)).sum(1).mean()
                             "What is done with the losses of all rows?")
 def _(logits, p): return -(p * logs(logits)).sum(1)
 
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #6bbff763
 @cross_entropy_soft.also_right
 def _(logits, p): return -np.einsum("ij,ij->", p, logs(logits)) / len(p)
 
@@ -242,7 +245,7 @@ def _(rng):
 
 def mean_after(q): return math.sqrt(q / math.pi)
 
-# %% ../../nbs/tools/exercises/chapter3_end.ipynb #5d5baf73
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #a199c670
 @next_square.mistake("no-quarter", "The square of the half is missing.",
                      "(h - ½)² has three terms.")
 def _(q): return q - mean_after(q)
@@ -266,6 +269,7 @@ def _(q): return q - math.sqrt(q / (2 * math.pi)) + 0.25
                      "Half of the numbers become 0.")
 def _(q): return 2 * q - mean_after(q) + 0.25
 
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #bf0ecc9c
 @next_square.mistake("half-the-mean", "The term in the middle is half of what it should be.",
                      "(h - ½)² holds the product h · ½ twice.")
 def _(q): return q - mean_after(q) / 2 + 0.25

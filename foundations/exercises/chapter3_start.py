@@ -12,7 +12,7 @@ import numpy as np
 from .. import forward
 from .tasks import Exercise, exercise
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #773f1519
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #96d30d84
 def sizes(rng):
     for n_in, n_out in ((100, 400), (784, 50), (2, 7)):
         yield f"{n_in} inputs and {n_out} outputs", dict(n_in=n_in, n_out=n_out)
@@ -34,6 +34,7 @@ def xavier_std(n_in, n_out):
     "Glorot and Bengio's s, for a bend that is nearly straight at 0: between both directions."
     return math.sqrt(2 / (n_in + n_out))
 
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #225be2b5
 @exercise(chapter=3, minutes=4, hints=[
     "Of numbers between -r and r, all alike, the mean square is r²/3. Which is it to be?",
     "It is to be the square of `kaiming_std`, 2/n.",
@@ -45,13 +46,12 @@ def kaiming_bound(n_in, n_out):
 measures = kaiming_std, xavier_std, kaiming_bound
 for ex in measures: ex.inputs(sizes)
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #4726f1f3
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #ce08d02a
 def slip(id: str, what: str, look: str, *exercises: Exercise):
     "A mistake that several exercises know: `fn` is given the exercise's own function, too."
     def keep(fn):
         for ex in exercises:
-            ex.mistake(id, what, look)(lambda *args, solve=ex.solve,
-                                       **more: fn(solve, *args, **more))
+            ex.mistake(id, what, look)(lambda *args, solve=ex.solve: fn(solve, *args))
         return fn
     return keep
 
@@ -68,6 +68,7 @@ def _(solve, n_in, n_out): return 1 / solve(n_in, n_out)
       "A number that comes out is a sum. Of how many terms?", kaiming_std, kaiming_bound)
 def _(solve, n_in, n_out): return solve(n_out, n_in)
 
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #8796332c
 @slip("no-two", "The half that the ReLU takes away is not made up for: fifty layers would shrink "
       "thirty-three-million-fold.", "By what does the ReLU multiply the mean square?",
       kaiming_std, kaiming_bound)
@@ -117,7 +118,7 @@ def _(n_in, n_out): return math.sqrt(3 * math.sqrt(2 / n_in))
 @kaiming_std.also_right
 def _(n_in, n_out): return np.float32((2 / n_in)**0.5)
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #bce7b505
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #7b43b5ed
 def shapes(rng):
     for shape in ((784, 50), (100, 400)):
         yield f"{shape[0]} inputs and {shape[1]} outputs", dict(shape=shape, rng=rng)
@@ -131,7 +132,7 @@ def drawn(fn, shape, rng):
     yield "the largest, divided by the standard deviation", float(round(abs(w).max() / w.std()))
     yield "the same weights at the second call", str(bool((w == again).all()))
 
-@exercise(chapter=3, minutes=3, rtol=0.05, hints=[
+@exercise(chapter=3, minutes=3, rtol=0.03, hints=[
     "`rng.standard_normal(shape)` has the mean 0 and the standard deviation 1.",
     "Multiplied by s it has the standard deviation s; s is what you worked out before.",
     "shape is (n_in, n_out): `rng.standard_normal(shape) * math.sqrt(2 / shape[0])`."])
@@ -139,7 +140,8 @@ def kaiming_normal(shape, rng):
     "Random weights from the bell curve, (n_in, n_out), that keep the mean square through a ReLU."
     return forward.kaiming_normal(shape, rng)
 
-@exercise(chapter=3, minutes=6, rtol=0.05, hints=[
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #69bbfff9
+@exercise(chapter=3, minutes=6, rtol=0.03, hints=[
     "`rng.uniform(-r, r, shape)` gives numbers between -r and r, all alike. Which r?",
     "Their mean square is r²/3, and it is to be 2/n, with n the number of inputs.",
     "r = √(6/n), where n is `shape[0]`."])
@@ -178,7 +180,7 @@ def _(solve, shape, rng): return solve(shape, rng) / math.sqrt(2 / shape[0])
       "`x @ w` needs as many rows in w as x has columns.", *drawers)
 def _(solve, shape, rng): return solve(shape, rng).T
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #56aa8605
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #e2190e7d
 @slip("same-every-time", "Two calls give the same numbers: a generator with a fixed seed is made "
       "inside.", "Use the `rng` that is handed over; it goes on from where it was.", *drawers)
 def _(solve, shape, rng): return solve(shape, np.random.default_rng(0))
@@ -202,14 +204,15 @@ def _(shape, rng): return rng.standard_normal(shape) * math.sqrt(2 / shape[0])
                          "Where does the interval begin?")
 def _(shape, rng): return rng.uniform(0, math.sqrt(6 / shape[0]), shape)
 
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #64730445
 @kaiming_normal.also_right
 def _(shape, rng): return rng.normal(0, (2 / shape[0])**0.5, size=shape)
 
 @kaiming_uniform.also_right
 def _(shape, rng): return (2 * np.random.default_rng().random(shape) - 1) * np.sqrt(6 / shape[0])
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #b41b8a3f
-@exercise(chapter=3, minutes=5, rtol=0.15, hints=[
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #19c1950d
+@exercise(chapter=3, minutes=5, rtol=0.08, hints=[
     "Which is the first line of the table whose `rms` is not about 1? What went in just before?",
     "x is as it should be, so look at w1: 784 inputs ask for √(2/784) = 0.05. It has nearly 20.",
     "A factor of 0.05 makes numbers smaller when it multiplies, and larger when it divides."])
@@ -231,11 +234,12 @@ def _(fn, sizes, rng):
         yield f"the standard deviation of w{i}", float(w.std())
         yield f"the mean of w{i}, in standard deviations", abs(round(float(w.mean() / w.std())))
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #ba3c5521
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #271f35ee
 def with_scale(times):
     "All matrices, each drawn and multiplied by times(n_in, n_out)."
     return lambda sizes, rng: [rng.standard_normal(s) * times(*s) for s in zip(sizes, sizes[1:])]
 
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #0459da23
 divided = with_scale(lambda n_in, n_out: 1 / math.sqrt(2 / n_in))
 first_weights.mistake(
     "divided", "Every matrix is far too large, and the larger the more inputs it has.",
@@ -260,7 +264,7 @@ first_weights.mistake(
     lambda sizes, rng: [rng.standard_normal(s) * math.sqrt(2 / sizes[0]) for s in zip(sizes,
                                                                                       sizes[1:])])
 
-# %% ../../nbs/tools/exercises/chapter3_start.ipynb #e8390fa5
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #72353f78
 @exercise(chapter=3, minutes=10, level="middle", hints=[
     "One half of the numbers is above 0 and keeps its square. What does a·z do to the squares of "
     "the other half?",
@@ -278,12 +282,13 @@ def _(rng):
 
 @leaky_std.mistake("not-squared", "a stands there as it is: then |z|, with a = -1, would have no "
                    "scale at all.", "The rule is about squares: what is the square of a·z?")
-def _(n_in, a): return math.sqrt(2 / ((1 + a) * n_in)) if a > -1 else math.inf
+def _(n_in, a): return math.sqrt(2 / ((1 + a) * n_in))
 
 @leaky_std.mistake("size-of-a", "The size of a stands where its square should.",
                    "What is the square of a·z?")
 def _(n_in, a): return math.sqrt(2 / ((1 + abs(a)) * n_in))
 
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #26c16ca1
 @leaky_std.mistake("no-two", "For a = 0, a ReLU, it is √(1/n): the half is missing.",
                    "Each side of 0 holds one half of the numbers.")
 def _(n_in, a): return math.sqrt(1 / ((1 + a**2) * n_in))
