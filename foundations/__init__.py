@@ -8,12 +8,16 @@
     autograd      6  the engine: `Tensor` finds the order of the way back by itself
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
+    language      9  tokens, attention, a small GPT that invents names
 
 What they stand on:
 
     shapes        what fits, said once: the checks of inputs, and their messages
+    passes        what a layer refuses on its way forward and back
     operators     pairs of a function and its gradient beyond chapters 3 and 4
     methods       the operators as methods of `Tensor`
+    changes       numbers that change in place: recorded, refused or noticed
+    gradients     what must hold of a gradient, from the first to those that are kept
     torchlike     what `Tensor` does as PyTorch does it
     check         are two arrays equal up to rounding, is a gradient right
     data          the handwritten digits, and given names
@@ -24,6 +28,7 @@ What they stand on:
     timing        how many times faster, on a noisy machine
     draw          every figure
     explore       what moves
+    exercises     `check`, `hint`, `predict`: what is wrong with a reader's own answer
 
 All modules can be reached from here, and so can the names below, as in `foundations.Tensor`.
 Importing `foundations` loads none of them; the first use of a name does.
@@ -34,11 +39,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "shapes", "operators", "methods", "torchlike",
-           "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing", "draw",
-           "explore", "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader",
-           "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names",
-           "test_near", "gradcheck"]
+           "language", "shapes", "passes", "operators", "methods", "changes", "gradients",
+           "torchlike", "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing",
+           "draw", "explore", "exercises",
+           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
+           "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
@@ -48,9 +53,9 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
-    from . import autograd, backward, broadcasting, check, data, draw, explore, files, forward
-    from . import layers, lr_scheduler, matmul, methods, nn, operators, optimizers, runs, shapes
-    from . import timing, torchlike, training
+    from . import autograd, backward, broadcasting, changes, check, data, draw, exercises, explore
+    from . import files, forward, gradients, language, layers, lr_scheduler, matmul, methods, nn
+    from . import operators, optimizers, passes, runs, shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist, names

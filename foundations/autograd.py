@@ -4,46 +4,37 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['recording', 'F', 'REFLECTED', 'count_uses', 'walk', 'Pair', 'formulas', 'DifferentiableOperator', 'no_grad',
-           'answers', 'Signs', 'Comparisons', 'Changes', 'Functions', 'Gradients', 'Standing', 'Tensor', 'AddBias',
-           'Addition', 'Subtraction', 'Multiplication', 'Division', 'Power', 'Absolute', 'MatrixMultiply', 'Square',
-           'Exp', 'Log', 'ReLU', 'Tanh', 'Sigmoid', 'Sin', 'Cos', 'Where', 'Sum', 'Mean', 'Max', 'Softmax',
-           'LogSoftmax', 'MeanSquaredError', 'CrossEntropy', 'Reshape', 'Transpose', 'Index', 'Put', 'Replace', 'Cast',
-           'Concatenate', 'Linear', 'first', 'free', 'several', 'own', 'added', 'refuse_changed', 'refuse_answers',
-           'fitting', 'array', 'only_floats', 'as_tensor', 'of_one_dtype', 'plain_key', 'owner_of', 'owner_among',
-           'touch', 'set_data', 'in_place', 'put_within', 'will_record', 'grad']
+__all__ = ['count_uses', 'walk', 'Pair', 'formulas', 'DifferentiableOperator', 'as_tensor', 'answers', 'Signs', 'Functions',
+           'Gradients', 'Standing', 'Tensor', 'AddBias', 'Addition', 'Subtraction', 'Multiplication', 'Division',
+           'Power', 'Absolute', 'MatrixMultiply', 'Remainder', 'Square', 'Exp', 'Log', 'ReLU', 'Tanh', 'Sigmoid', 'Sin',
+           'Cos', 'Where', 'Sum', 'Mean', 'Max', 'RunningSum', 'Softmax', 'LogSoftmax', 'MeanSquaredError',
+           'CrossEntropy', 'Reshape', 'Transpose', 'Index', 'Put', 'Replace', 'Cast', 'Concatenate', 'Linear', 'grad']
 
 # %% ../nbs/06_engine.ipynb #04fc45c2
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
-from copy import copy
-from functools import reduce, wraps
+from functools import reduce
 from importlib import import_module
-from inspect import signature
+from itertools import compress
 from operator import add
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
-from . import operators as ops
-from .backward import add_bias_grad, cross_entropy_grad, exp_grad, log_grad
-from .backward import log_softmax_grad, mean_grad, mse_grad, relu_grad, softmax_grad
-from .backward import square_grad, subtraction_grad, sum_grad
-from .forward import add_bias, cross_entropy, exp, linear, log, log_softmax, mean, mse
-from .forward import relu, softmax, square, subtraction, sum
-from .methods import ArrayLike, Methods, Primitives, along, flat, plain
+from . import backward as bwd, forward as fwd, operators as ops
+from .changes import Changes, clock, no_grad as no_grad, owner_among, owner_of, recording
+from .changes import touch
+from .gradients import first_gradient, fitting, free, own, refuse_changed, several
+from .methods import Methods, Primitives, along, array, flat, of_one_dtype, only_floats
+from .methods import plain_key
 
 # %% ../nbs/06_engine.ipynb #8ab34226
 def count_uses(result: Any) -> dict[Any, int]:
     "For each tensor in the graph of the result that needs a gradient, how often it is used there."
     waiting, found = {result: 0}, [result]
     for t in found:
-        for a in t.args:
-            if not a.requires_grad: continue
-            if a not in waiting:
-                waiting[a] = 0
-                found.append(a)
-            waiting[a] += 1
+        for a in compress(t.args, t.needs):
+            if a not in waiting and a.args: found.append(a)      # a leaf leads nowhere
+            waiting[a] = waiting.get(a, 0) + 1
     return waiting
 
 # %% ../nbs/06_engine.ipynb #bbea8cfe
@@ -55,8 +46,8 @@ def walk(result: Any,                     # its graph is walked back
     waiting, gradients, ready = count_uses(result), {result: dout}, [result]
     for t in ready:
         if t.operator is None: continue                      # a leaf
-        for a, g in zip(t.args, answers(t, gradients[t])):
-            if a not in waiting: continue                    # it needs none
+        for a, needed, g in zip(t.args, t.needs, answers(t, gradients[t])):
+            if not needed: continue
             # a.grad = g if a.grad is None else a.grad + g
             gradients[a] = gradients[a] + g if a in gradients else g
             waiting[a] -= 1
@@ -75,7 +66,8 @@ class Pair:
     def __init__(self, **options): self.options = options
 
     def __init_subclass__(cls):
-        cls.asks = "needs_input_grad" in signature(getattr(cls, "backward", len)).parameters
+        code = getattr(getattr(cls, "backward", None), "__code__", None)
+        cls.asks = code is not None and "needs_input_grad" in code.co_varnames
         if "forward" not in vars(cls): return
         cls.of[getattr(cls.forward, "__wrapped__", cls.forward)] = cls
         cls.__doc__ = cls.__doc__ or cls.forward.__doc__
@@ -93,55 +85,42 @@ class DifferentiableOperator(Pair):
     a tuple of a gradient for each input; None where `needs_input_grad`, if it asks, is False.
     """
     def __call__(self, *args: Any) -> Tensor:
-        inputs = [a if isinstance(a, Tensor) else as_tensor(a, args) for a in args]
-        data = [t._data for t in inputs]
+        data, needs = [], []
+        for a in args:
+            if not isinstance(a, Tensor): return self(*[as_tensor(a, args) for a in args])
+            data.append(a._data)
+            needs.append(a.requires_grad)
         if len(data) == 2 and data[0].dtype is not data[1].dtype: data = of_one_dtype(*data)
         try: out = Tensor(self.forward(*data, **self.options))
         except (TypeError, ValueError) as error:
             if not hasattr(self.forward, "pattern"): raise        # somebody's own: show where
             raise error.with_traceback(None) from None
-        for t in inputs:
-            if t.requires_grad and recording.get() and out._data.dtype.kind == "f":
-                out.requires_grad, out.operator, out.args = True, self, inputs
-                out.made = Tensor.changes
-                break
-        if out._data.base is not None: out.owner = owner_among(inputs, out)
+        if True in needs and recording.get() and out._data.dtype.kind == "f":
+            out.requires_grad, out.operator, out.args, out.needs = True, self, args, needs
+            out.made = clock.now
+        if out._data.base is not None: out.owner = owner_among(args, out)
         return out
 
-# %% ../nbs/06_engine.ipynb #ebdad501
-recording: ContextVar[bool] = ContextVar("recording", default=True)
-F = TypeVar("F", bound=Callable)
-
-
-class no_grad:
-    "Within `with no_grad():`, or in a function under `@no_grad()`, nothing is written down."
-    def __init__(self): self.before: list[bool] = []
-
-    def __enter__(self):
-        self.before.append(recording.get())
-        recording.set(False)
-
-    def __exit__(self, *error): recording.set(self.before.pop())
-
-    def __call__(self, f: F) -> F:
-        @wraps(f)
-        def quiet(*args, **options):
-            with no_grad(): return f(*args, **options)
-        return cast(F, quiet)
+# %% ../nbs/06_engine.ipynb #42233d0d
+def as_tensor(a: Any, beside: Iterable = ()) -> Tensor:
+    "What is no tensor, as one; a number of Python's in the dtype of the first floats beside it."
+    if isinstance(a, Tensor): return a
+    if not isinstance(a, (bool, int, float)): return Tensor(a)
+    floats = [t._data.dtype for t in beside if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
+    return Tensor(np.asarray(a, floats[0] if floats else None))
 
 # %% ../nbs/06_engine.ipynb #2aef8001
 def answers(t: Tensor, dout: Any) -> tuple:
     "What the gradient of t means for each argument of its operator. ValueError where it is unfit."
     operator, args, options = t.operator, t.args, t.operator.options
-    if t.made != Tensor.changes or not args: refuse_changed(t)
+    if t.made != clock.now or not args: refuse_changed(t)
     inputs = args if isinstance(dout, Tensor) else [a._data for a in args]
-    if operator.asks: options = {**options, "needs_input_grad": [a.requires_grad for a in args]}
-    found = operator.backward(dout, *inputs, **options)
-    if type(found) is not tuple or len(found) != len(args): refuse_answers(t, found)
-    for g, a, x in zip(found, args, inputs):
-        if not a.requires_grad: continue
-        if type(g) is not type(x) or g.shape != x.shape or g.dtype is not x.dtype:
-            return tuple([fitting(t, g, a) for g, a in zip(found, args)])
+    if not operator.asks: found = operator.backward(dout, *inputs, **options)
+    else: found = operator.backward(dout, *inputs, needs_input_grad=t.needs, **options)
+    if type(found) is not tuple or len(found) != len(args): return fitting(t, found)
+    for g, x, needed in zip(found, inputs, t.needs):
+        if needed and (type(g) is not type(x) or g.shape != x.shape or g.dtype is not x.dtype):
+            return fitting(t, found)
     return found
 
 # %% ../nbs/06_engine.ipynb #27050fde
@@ -160,48 +139,11 @@ class Signs(Primitives):
     def __rpow__(self, other) -> Tensor: return Power()(other, self)
     def __matmul__(self, other) -> Tensor: return MatrixMultiply()(self, other)
     def __rmatmul__(self, other) -> Tensor: return MatrixMultiply()(other, self)
+    def __mod__(self, other) -> Tensor: return Remainder()(self, other)
+    def __rmod__(self, other) -> Tensor: return Remainder()(other, self)
     def __neg__(self) -> Tensor: return Multiplication()(self, -1)
     def __abs__(self) -> Tensor: return Absolute()(self)
     def __getitem__(self, key) -> Tensor: return Index(key=plain_key(key))(self)
-
-# %% ../nbs/06_engine.ipynb #9a452180
-class Comparisons(Primitives):
-    "Questions to each number: tensors of booleans, without a gradient."
-    __slots__ = ()
-    __hash__ = object.__hash__
-    def __eq__(self, other) -> Any: return other is not None and Tensor(self._data == plain(other))
-    def __ne__(self, other) -> Any: return other is None or Tensor(self._data != plain(other))
-    def __lt__(self, other) -> Tensor: return Tensor(self._data < plain(other))
-    def __le__(self, other) -> Tensor: return Tensor(self._data <= plain(other))
-    def __gt__(self, other) -> Tensor: return Tensor(self._data > plain(other))
-    def __ge__(self, other) -> Tensor: return Tensor(self._data >= plain(other))
-    def __and__(self, other) -> Tensor: return Tensor(self._data & plain(other))
-    def __or__(self, other) -> Tensor: return Tensor(self._data | plain(other))
-    def __invert__(self) -> Tensor: return Tensor(~self._data)
-
-# %% ../nbs/06_engine.ipynb #dadb3ffb
-class Changes(Primitives):
-    "Signs that change a tensor, and what NumPy's signs do with one."
-    __slots__ = ()
-    def __iadd__(self, other) -> Tensor: return in_place(self, Addition, other)
-    def __isub__(self, other) -> Tensor: return in_place(self, Subtraction, other)
-    def __imul__(self, other) -> Tensor: return in_place(self, Multiplication, other)
-    def __itruediv__(self, other) -> Tensor: return in_place(self, Division, other)
-    def __setitem__(self, key, value): put_within(self, plain_key(key), as_tensor(value, (self,)))
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        if out is not None and method == "__call__":
-            return ufunc(*[x.numpy() if isinstance(x, Tensor) else x for x in inputs], out=out)
-        if method == "__call__" and ufunc.__name__ in REFLECTED and len(inputs) == 2:
-            return getattr(as_tensor(inputs[1]), REFLECTED[ufunc.__name__])(inputs[0])
-        raise TypeError(f"{ufunc.__name__}: NumPy's functions take no tensors; "
-                        "use a method, or t.detach().numpy()")
-
-
-REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__",
-             "divide": "__rtruediv__", "power": "__rpow__", "matmul": "__rmatmul__",
-             "equal": "__eq__", "not_equal": "__ne__", "less": "__gt__", "less_equal": "__ge__",
-             "greater": "__lt__", "greater_equal": "__le__"}
 
 # %% ../nbs/06_engine.ipynb #69587340
 class Functions(Primitives):
@@ -217,6 +159,7 @@ class Functions(Primitives):
     def square(self) -> Tensor: return Square()(self)
     def softmax(self, dim: int) -> Tensor: return Softmax(axis=dim)(self)
     def log_softmax(self, dim: int) -> Tensor: return LogSoftmax(axis=dim)(self)
+    def cumsum(self, dim: int) -> Tensor: return RunningSum(axis=dim)(self)
     def reshape(self, *shape) -> Tensor: return Reshape(shape=flat(shape))(self)
     def permute(self, *dims) -> Tensor: return Transpose(axes=flat(dims))(self)
     def where(self, mask, other) -> Tensor: return Where()(mask, self, other)
@@ -236,8 +179,8 @@ class Gradients(Primitives):
                  retain_graph: bool | None = None,  # for another walk; None: as create_graph
                  create_graph: bool = False):       # write down how the gradients are computed
         "Add to `grad` of every leaf that needs one. ValueError where none does, or shapes differ."
-        ready, gradients = walk(self, first(self, gradient, create_graph))
-        for t, g in own(gradients).items(): t.grad = g
+        ready, gradients = walk(self, first_gradient(self, gradient, create_graph))
+        for t, g in own(gradients): t.grad = g
         if not (create_graph if retain_graph is None else retain_graph): free(ready)
 
     def zero_grad(self): self.grad = None
@@ -247,16 +190,16 @@ class Gradients(Primitives):
         if not self.requires_grad: raise ValueError("retain_grad: this tensor needs no gradient")
         self.retains_grad = True
 
-# %% ../nbs/06_engine.ipynb #a9a64d7b
-class Standing(Primitives):
-    "How a tensor stands in a graph, and to formulas."
-    __slots__ = ()
-
     def detach(self) -> Tensor:
         "The same array as a tensor without a history."
         out = Tensor(self._data)
         out.owner = owner_of(self)
         return out
+
+# %% ../nbs/06_engine.ipynb #a9a64d7b
+class Standing(Primitives):
+    "How a tensor stands in a graph, and to formulas."
+    __slots__ = ()
 
     def requires_grad_(self: Any, requires_grad: bool = True) -> Tensor:
         "Say whether this leaf needs a gradient; ValueError for a result, TypeError for integers."
@@ -274,37 +217,39 @@ class Standing(Primitives):
         return operator(**options)(*args) if operator else function(*args, **options)
 
 # %% ../nbs/06_engine.ipynb #e287f611
-class Tensor(Signs, Comparisons, Changes, Functions, Gradients, Standing, ArrayLike, Methods):
+class Tensor(Signs, Functions, Gradients, Standing, Changes, Methods):
     """An array, `data`, that remembers how it was made, so that `backward` can find gradients.
 
     `data` looks at the memory of a given array. `grad` is an array of its shape, or None; a tensor
     after `backward(create_graph=True)`. TypeError for what is no array of real numbers.
     """
-    __slots__ = ("_data", "grad", "requires_grad", "operator", "args", "made", "changed", "owner",
-                 "retains_grad", "__weakref__")
-    changes = 0                                        # of numbers in place, of all tensors so far
+    __slots__ = ("_data", "grad", "requires_grad", "operator", "args", "needs", "made", "changed",
+                 "owner", "retains_grad", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False):
         is_array = type(data) is np.ndarray and data.dtype.kind in "fiub"
         self._data: np.ndarray = data if is_array else array(data)
-        if requires_grad: only_floats(self._data)
         self.grad: Any = None
         self.operator: Any = None
         self.owner: Any = None
         self.args: Any = ()
-        self.requires_grad, self.retains_grad, self.changed = bool(requires_grad), False, 0
+        self.needs: Any = ()
+        self.requires_grad, self.retains_grad, self.changed = False, False, 0
+        if requires_grad: self.requires_grad_()
 
     @property
     def data(self) -> np.ndarray: return self._data
     @data.setter
-    def data(self, value): set_data(self, value)
+    def data(self, value):
+        if value is not self._data: self._data, self.owner = array(value), None
+        touch(self)                              # NumPy changed the same array: `t.data -= 1`
 
 # %% ../nbs/06_engine.ipynb #274ff54a
-class AddBias(DifferentiableOperator): forward, backward = formulas(add_bias, add_bias_grad)
+class AddBias(DifferentiableOperator): forward, backward = formulas(fwd.add_bias, bwd.add_bias_grad)
 class Addition(DifferentiableOperator):
     forward, backward = formulas(ops.addition, ops.addition_grad)
 class Subtraction(DifferentiableOperator):
-    forward, backward = formulas(subtraction, subtraction_grad)
+    forward, backward = formulas(fwd.subtraction, bwd.subtraction_grad)
 class Multiplication(DifferentiableOperator):
     forward, backward = formulas(ops.multiplication, ops.multiplication_grad)
 class Division(DifferentiableOperator):
@@ -314,26 +259,29 @@ class Absolute(DifferentiableOperator):
     forward, backward = formulas(ops.absolute, ops.absolute_grad)
 class MatrixMultiply(DifferentiableOperator):
     forward, backward = formulas(ops.matmul_stacks, ops.matmul_stacks_grad)
+class Remainder(DifferentiableOperator):
+    forward, backward = formulas(ops.remainder, ops.remainder_grad)
 
 # %% ../nbs/06_engine.ipynb #9ca28e85
-class Square(DifferentiableOperator): forward, backward = formulas(square, square_grad)
-class Exp(DifferentiableOperator): forward, backward = formulas(exp, exp_grad)
-class Log(DifferentiableOperator): forward, backward = formulas(log, log_grad)
-class ReLU(DifferentiableOperator): forward, backward = formulas(relu, relu_grad)
+class Square(DifferentiableOperator): forward, backward = formulas(fwd.square, bwd.square_grad)
+class Exp(DifferentiableOperator): forward, backward = formulas(fwd.exp, bwd.exp_grad)
+class Log(DifferentiableOperator): forward, backward = formulas(fwd.log, bwd.log_grad)
+class ReLU(DifferentiableOperator): forward, backward = formulas(fwd.relu, bwd.relu_grad)
 class Tanh(DifferentiableOperator): forward, backward = formulas(ops.tanh, ops.tanh_grad)
 class Sigmoid(DifferentiableOperator): forward, backward = formulas(ops.sigmoid, ops.sigmoid_grad)
 class Sin(DifferentiableOperator): forward, backward = formulas(ops.sin, ops.sin_grad)
 class Cos(DifferentiableOperator): forward, backward = formulas(ops.cos, ops.cos_grad)
 class Where(DifferentiableOperator): forward, backward = formulas(ops.where, ops.where_grad)
-class Sum(DifferentiableOperator): forward, backward = formulas(sum, sum_grad)
-class Mean(DifferentiableOperator): forward, backward = formulas(mean, mean_grad)
+class Sum(DifferentiableOperator): forward, backward = formulas(fwd.sum, bwd.sum_grad)
+class Mean(DifferentiableOperator): forward, backward = formulas(fwd.mean, bwd.mean_grad)
 class Max(DifferentiableOperator): forward, backward = formulas(ops.amax, ops.amax_grad)
-class Softmax(DifferentiableOperator): forward, backward = formulas(softmax, softmax_grad)
+class RunningSum(DifferentiableOperator): forward, backward = formulas(ops.cumsum, ops.cumsum_grad)
+class Softmax(DifferentiableOperator): forward, backward = formulas(fwd.softmax, bwd.softmax_grad)
 class LogSoftmax(DifferentiableOperator):
-    forward, backward = formulas(log_softmax, log_softmax_grad)
-class MeanSquaredError(DifferentiableOperator): forward, backward = formulas(mse, mse_grad)
+    forward, backward = formulas(fwd.log_softmax, bwd.log_softmax_grad)
+class MeanSquaredError(DifferentiableOperator): forward, backward = formulas(fwd.mse, bwd.mse_grad)
 class CrossEntropy(DifferentiableOperator):
-    forward, backward = formulas(cross_entropy, cross_entropy_grad)
+    forward, backward = formulas(fwd.cross_entropy, bwd.cross_entropy_grad)
 
 # %% ../nbs/06_engine.ipynb #3ccfc412
 class Reshape(DifferentiableOperator): forward, backward = formulas(ops.reshape, ops.reshape_grad)
@@ -349,163 +297,11 @@ class Concatenate(DifferentiableOperator):
 
 class Linear(DifferentiableOperator):
     "x @ w + b, of (n, n_in), (n_in, n_out) and (n_out,)."
-    forward = staticmethod(linear)
+    forward = staticmethod(fwd.linear)
 
     def backward(self, dout, x, w, b, needs_input_grad):
         dx, dw = MatrixMultiply.backward(dout, x, w, needs_input_grad)
         return dx, dw, dout.sum(0) if needs_input_grad[2] else None
-
-# %% ../nbs/06_engine.ipynb #dd5a3e2c
-def first(t: Any, gradient: Any, create_graph: bool) -> Any:
-    "The gradient to begin with: 1 for one number, else what was given; ValueError if unfit."
-    x = t._data
-    if not t.requires_grad: raise ValueError("backward: no leaf of this tensor needs a gradient; "
-                                             "make one of them with requires_grad=True")
-    if gradient is None and x.size != 1: raise ValueError(
-        f"backward: this tensor is {x.shape}, so its gradient must be given; "
-        "only that of one number is 1")
-    g = np.array(1 if gradient is None else array(gradient), x.dtype)
-    if gradient is None: g = g.reshape(x.shape)
-    if g.shape != x.shape: raise ValueError(
-        f"backward: the gradient is {g.shape} and the tensor {x.shape}: expected the same shape")
-    if create_graph: return gradient if isinstance(gradient, Tensor) else Tensor(g)
-    return g
-
-
-def free(tensors: Iterable[Tensor]):
-    "Forget how they were made, so that the arrays that only the way back needs can go."
-    for t in tensors: t.args = ()
-
-
-def several(x: Any) -> list: return [x] if isinstance(x, (Tensor, np.ndarray)) else list(x)
-
-# %% ../nbs/06_engine.ipynb #0fe9cd2f
-def own(gradients: dict[Tensor, Any]) -> dict[Tensor, Any]:
-    "Each gradient, with what its tensor had before; arrays share no memory with one another."
-    made, taken = {}, set()
-    for t, g in gradients.items():
-        if t.grad is not None: g = added(t, g)
-        elif type(g) is np.ndarray and (g.base is not None or id(g) in taken): g = g.copy()
-        taken.add(id(g))
-        made[t] = g if isinstance(g, Tensor) else np.asarray(g)
-    return made
-
-
-def added(t: Tensor, g: Any) -> Any:
-    "A gradient, and what its tensor had before; ValueError where that has another shape."
-    before = t.grad if isinstance(g, Tensor) else plain(t.grad)
-    if np.shape(before) != g.shape: raise ValueError(
-        f"backward: grad is {np.shape(before)} and the tensor {g.shape}")
-    return before + g
-
-# %% ../nbs/06_engine.ipynb #489c460b
-def refuse_changed(t: Tensor):
-    "ValueError if the graph of t was freed, or if what t was made from has changed since."
-    if not t.args: raise ValueError("backward: this graph was walked already, and freed; "
-                                    "first use backward(retain_graph=True)")
-    for a in t.args:
-        if owner_of(a).changed > t.made: raise ValueError(
-            f"backward: an input of {type(t.operator).__name__}, of shape {a.shape}, "
-            "was changed after it was used")
-
-
-def refuse_answers(t: Tensor, found: Any):
-    "ValueError for answers that are not one for each argument."
-    what = f"a tuple of {len(found)}" if type(found) is tuple else f"a {type(found).__name__}"
-    raise ValueError(f"backward: {type(t.operator).__name__}.backward gives {what}; "
-                     f"expected a tuple of {len(t.args)}, one gradient for each input")
-
-
-def fitting(t: Tensor, g: Any, a: Tensor) -> Any:
-    "A gradient for a, in its dtype; ValueError where there is none, or of another shape."
-    if not a.requires_grad: return None
-    found = "no gradient" if g is None else f"a gradient of shape {np.shape(plain(g))}"
-    if g is None or np.shape(plain(g)) != a.shape: raise ValueError(
-        f"backward: {type(t.operator).__name__}.backward gives {found} for an input of {a.shape}")
-    return g.to(a.dtype) if isinstance(g, Tensor) else np.asarray(g).astype(a.dtype, copy=False)
-
-# %% ../nbs/06_engine.ipynb #4ea466b4
-def array(data: Any) -> np.ndarray:
-    "Anything that is one as an array of real numbers; else TypeError."
-    if isinstance(data, Tensor): return data._data
-    try: x = np.asarray(data)
-    except ValueError as error: raise ValueError(f"Tensor: {error}") from None
-    if x.dtype.kind in "fiub" and not isinstance(data, np.ma.MaskedArray): return x
-    raise TypeError("Tensor: expected an array of real numbers, "
-                    f"got {type(data).__name__} of dtype {x.dtype}")
-
-
-def only_floats(x: np.ndarray):
-    if x.dtype.kind != "f": raise TypeError(
-        f"Tensor: only floats take a gradient, and this is {x.dtype}; write 1.0 in place of 1")
-
-# %% ../nbs/06_engine.ipynb #22fe192f
-def as_tensor(a: Any, beside: Iterable = ()) -> Tensor:
-    "What is no tensor, as one; a number of Python's in the dtype of the first floats beside it."
-    if isinstance(a, Tensor): return a
-    if not isinstance(a, (bool, int, float)): return Tensor(a)
-    floats = [t._data.dtype for t in beside if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
-    return Tensor(np.asarray(a, floats[0] if floats else None))
-
-
-def of_one_dtype(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
-    "Of two arrays of floats, one number takes the dtype of the other."
-    if a.dtype.kind != "f" or b.dtype.kind != "f" or (a.ndim == 0) == (b.ndim == 0): return [a, b]
-    return [a.astype(b.dtype), b] if a.ndim == 0 else [a, b.astype(a.dtype)]
-
-
-def plain_key(key: Any) -> Any:
-    "What stands in brackets, with arrays in place of tensors: copies, for the way back."
-    if isinstance(key, (tuple, list)): return type(key)(map(plain_key, key))
-    return np.array(plain(key)) if isinstance(key, (Tensor, np.ndarray)) else key
-
-# %% ../nbs/06_engine.ipynb #be33bf05
-def owner_of(t: Any) -> Any: return t if t.owner is None else t.owner
-
-
-def owner_among(inputs: Iterable[Tensor], out: Tensor) -> Tensor | None:
-    "The tensor whose memory `out` looks at, where one of the inputs is it."
-    return next((owner_of(t) for t in inputs if np.may_share_memory(out._data, t._data)), None)
-
-
-def touch(t: Any):
-    "Note that the numbers of t have been changed: a walk through an older graph will notice."
-    Tensor.changes += 1
-    (t if t.owner is None else t.owner).changed = Tensor.changes
-
-
-def set_data(t: Any, value: Any):
-    "`t.data = value`; NumPy has changed it already if it is the same array, as in `t.data -= 1`."
-    if value is not t._data: t._data, t.owner = array(value), None
-    touch(t)
-
-# %% ../nbs/06_engine.ipynb #e6d69ed3
-def in_place(t: Any, operator: type[DifferentiableOperator], other: Any) -> Tensor:
-    "`t += other`: a new tensor for the name where it is written down; else t with other numbers."
-    other = as_tensor(other, (t,))
-    if will_record(t, other): return operator()(t, other)
-    t[...] = operator.forward(t._data, other._data)
-    return t
-
-
-def put_within(t: Any, key: Any, value: Tensor):
-    "`t[key] = value`; written down, t becomes the result of an operator on what it was."
-    if not will_record(t, value): t._data[key] = value._data
-    elif t.owner is not None: raise ValueError("this tensor looks at the memory of another; "
-                                               "change a clone() of it")
-    else:
-        new = Replace(key=key)(copy(t), value)
-        t._data, t.requires_grad, t.operator, t.args = new._data, True, new.operator, new.args
-        t.made = new.made
-    touch(t)
-
-# %% ../nbs/06_engine.ipynb #3e0dda6f
-def will_record(t: Any, other: Tensor) -> bool:
-    "Will a change of t by the other be written down? ValueError for a leaf that needs a gradient."
-    if not recording.get() or not (t.requires_grad or other.requires_grad): return False
-    if t.operator is not None or not t.requires_grad: return True
-    raise ValueError("a leaf that needs a gradient is not changed in place; "
-                     "do it within no_grad(), or write w = w - ...")
 
 # %% ../nbs/06_engine.ipynb #85ef33ae
 def grad(outputs: Any,                      # a tensor, or several
@@ -518,11 +314,11 @@ def grad(outputs: Any,                      # a tensor, or several
     "Gradients of the outputs, added up, with respect to the inputs; no `grad` changes."
     outputs, inputs = several(outputs), several(inputs)
     douts = [None] * len(outputs) if grad_outputs is None else several(grad_outputs)
-    douts = [first(t, g, create_graph) for t, g in zip(outputs, douts, strict=True)]
+    douts = [first_gradient(t, g, create_graph) for t, g in zip(outputs, douts, strict=True)]
     result, dout = outputs[0], douts[0]
     if len(outputs) > 1:                                     # their scalar products, added up
         result = reduce(add, [(t * g).sum() for t, g in zip(outputs, douts)])
-        dout = first(result, None, create_graph)
+        dout = first_gradient(result, None, create_graph)
     ready, gradients = walk(result, dout, keep=set(inputs))
     unused = [t.shape for t in inputs if t not in gradients]
     if unused and not allow_unused: raise ValueError(

@@ -7,8 +7,8 @@ __all__ = ['linear', 'relu', 'subtraction', 'square', 'sum', 'mean', 'mse', 'exp
 # %% ../nbs/03_forward.ipynb #6ec38f4f
 import math
 
-from .shapes import a_generator, axes, classes, count, fits_along, largest, one_axis
-from .shapes import one_of, random, rows, shapes, two_sizes, xp
+from .shapes import a_generator, axes, classes, count, fits_along, fractional, largest
+from .shapes import one_axis, one_of, random, rows, shapes, two_sizes, xp
 
 # %% ../nbs/03_forward.ipynb #9ba9bc20
 @shapes("n n_in, n_in n_out, n_out -> n n_out")
@@ -100,7 +100,8 @@ def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
     return math.sqrt(2 / ((1 + a**2) * max(fan, 1)))
 
 # %% ../nbs/03_forward.ipynb #74b10c6d
-@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"))
+@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
+        dtype=fractional)
 def kaiming_normal(shape: tuple[int, int],  # (n_in, n_out)
                    generator,               # np.random.Generator, or torch.Generator for a tensor
                    a: float = 0.0,          # as in kaiming_std
@@ -110,7 +111,7 @@ def kaiming_normal(shape: tuple[int, int],  # (n_in, n_out)
     "Normal random weights with the standard deviation of `kaiming_std`."
     return random("normal", shape, generator, dtype) * kaiming_std(shape, a, mode)
 
-@shapes(shape=two_sizes, generator=a_generator)
+@shapes(shape=two_sizes, generator=a_generator, dtype=fractional)
 def xavier_normal(shape: tuple[int, int], generator,
                   gain: float = 1.0,       # multiplies the standard deviation
                   dtype=None):
@@ -123,7 +124,8 @@ def xavier_normal(shape: tuple[int, int], generator,
     return random("normal", shape, generator, dtype) * s
 
 # %% ../nbs/03_forward.ipynb #401cf05d
-@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"))
+@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
+        dtype=fractional)
 def kaiming_uniform(shape: tuple[int, int], generator, a: float = 0.0, mode: str = "fan_in",
                     dtype=None):
     "Uniform random weights, standard deviation of `kaiming_std`; arguments of `kaiming_normal`."

@@ -30,7 +30,7 @@ class LambdaLR:
     def rate(self, t: int) -> float: "For step t."; return self.base_lr * self.lr_lambda(t)
     def get_last_lr(self) -> list[float]: "The rate, in a list."; return [self.optimizer.lr]
 
-
+# %% ../nbs/tools/lr_scheduler.ipynb #c05a9e1f
 class CosineAnnealingLR(LambdaLR):
     "From the first rate to `eta_min` along half a wave, within `T_max` steps."
     def __init__(self, optimizer: Any, T_max: int, eta_min: float = 0.0):

@@ -76,7 +76,6 @@ def compiled(f,          # a plain function on arrays
         raise ImportError("compiled: numba is missing; pip install numba") from None
     return njit(f, fastmath=set(fastmath))
 
-# %% ../nbs/01_matmul.ipynb #976f052b
 def loops_ijk(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
     """c += a @ b, a cell of `c` at a time: `k` walks down a column of `b`.
 

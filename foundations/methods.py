@@ -15,9 +15,10 @@ from .shapes import axes, axes_listed, one_axis
 if TYPE_CHECKING: from foundations.autograd import Tensor
 
 # %% auto #0
-__all__ = ['Primitives', 'Sizes', 'Exits', 'ArrayLike', 'plain', 'along', 'flat', 'Shapes', 'UnitAxes', 'Orders', 'Pieces',
-           'Elementwise', 'Bounds', 'Statistics', 'largest', 'ValuesAndIndices', 'place_of', 'picked', 'tensor',
-           'Places', 'Extremes', 'Casts', 'Questions', 'InPlace', 'Methods']
+__all__ = ['Primitives', 'Sizes', 'Exits', 'ArrayLike', 'plain', 'tensor', 'array', 'only_floats', 'of_one_dtype', 'plain_key',
+           'Comparisons', 'along', 'flat', 'Shapes', 'UnitAxes', 'Orders', 'Pieces', 'Elementwise', 'Bounds',
+           'Statistics', 'largest', 'ValuesAndIndices', 'place_of', 'picked', 'Places', 'Extremes', 'Casts',
+           'Questions', 'InPlace', 'Methods']
 
 # %% ../nbs/tools/methods.ipynb #1efc6a1a
 class Primitives:
@@ -110,6 +111,56 @@ class ArrayLike(Sizes, Exits):
 
 
 def plain(x): return x._data if isinstance(x, ArrayLike) else x
+
+# %% ../nbs/tools/methods.ipynb #2a3113b4
+def tensor(data) -> Tensor:
+    "A tensor without a history."
+    from foundations.autograd import Tensor
+    return Tensor(data)
+
+# %% ../nbs/tools/methods.ipynb #e1c5a002
+def array(data: Any) -> np.ndarray:
+    "Anything that is one as an array of real numbers; else TypeError."
+    if isinstance(data, ArrayLike): return data._data
+    try: x = np.asarray(data)
+    except ValueError as error: raise ValueError(f"Tensor: {error}") from None
+    if x.dtype.kind in "fiub" and not hasattr(data, "mask"): return x    # a mask would be lost
+    raise TypeError("Tensor: expected an array of real numbers, "
+                    f"got {type(data).__name__} of dtype {x.dtype}")
+
+
+def only_floats(x: np.ndarray):
+    if x.dtype.kind != "f": raise TypeError(
+        f"Tensor: only floats take a gradient, and this is {x.dtype}; write 1.0 in place of 1")
+
+
+def of_one_dtype(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    "Of two arrays of floats, one number takes the dtype of the other."
+    if a.dtype.kind != "f" or b.dtype.kind != "f" or (a.ndim == 0) == (b.ndim == 0): return [a, b]
+    return [a.astype(b.dtype), b] if a.ndim == 0 else [a, b.astype(a.dtype)]
+
+# %% ../nbs/tools/methods.ipynb #1792617c
+def plain_key(key: Any) -> Any:
+    "What stands in brackets, with arrays in place of tensors: copies, for the way back."
+    if isinstance(key, (tuple, list)): return type(key)(map(plain_key, key))
+    return np.array(plain(key)) if isinstance(key, (ArrayLike, np.ndarray)) else key
+
+# %% ../nbs/tools/methods.ipynb #e1c5a005
+class Comparisons(Primitives):
+    "Questions to each number: tensors of booleans, or of whole numbers, without a gradient."
+    __slots__ = ()
+    __hash__ = object.__hash__
+    def __eq__(self, other) -> Any: return other is not None and tensor(self._data == plain(other))
+    def __ne__(self, other) -> Any: return other is None or tensor(self._data != plain(other))
+    def __lt__(self, other) -> Tensor: return tensor(self._data < plain(other))
+    def __le__(self, other) -> Tensor: return tensor(self._data <= plain(other))
+    def __gt__(self, other) -> Tensor: return tensor(self._data > plain(other))
+    def __ge__(self, other) -> Tensor: return tensor(self._data >= plain(other))
+    def __and__(self, other) -> Tensor: return tensor(self._data & plain(other))
+    def __or__(self, other) -> Tensor: return tensor(self._data | plain(other))
+    def __invert__(self) -> Tensor: return tensor(~self._data)
+    def __floordiv__(self, other) -> Tensor: return tensor(self._data // plain(other))
+    def __rfloordiv__(self, other) -> Tensor: return tensor(plain(other) // self._data)
 
 # %% ../nbs/tools/methods.ipynb #5ed78fb7
 def along(dim=None, keepdim=False, axis=None, keepdims=False) -> dict:
@@ -277,12 +328,6 @@ def picked(x, indices, dim: int, keepdim: bool) -> ValuesAndIndices:
     found = (x.gather(dim, indices), indices) if x.ndim else (x, indices)
     return ValuesAndIndices(*[t if keepdim else t.squeeze(dim) for t in found])
 
-
-def tensor(data) -> Tensor:
-    "A tensor without a history."
-    from foundations.autograd import Tensor
-    return Tensor(data)
-
 # %% ../nbs/tools/methods.ipynb #d3640806
 class Places(Primitives):
     "Where numbers are, and numbers at places."
@@ -383,7 +428,7 @@ class InPlace(Primitives):
         return self.fill_(0)
 
 
-class Methods(Shapes, UnitAxes, Orders, Pieces, Elementwise, Bounds, Statistics, Extremes,
-              Casts, Questions, InPlace):
+class Methods(ArrayLike, Comparisons, Shapes, UnitAxes, Orders, Pieces, Elementwise, Bounds,
+              Statistics, Extremes, Casts, Questions, InPlace):
     "All of these; `Tensor` is built on them."
     __slots__ = ()

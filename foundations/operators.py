@@ -2,12 +2,12 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'summed', 'addition', 'addition_grad', 'multiplication', 'multiplication_grad', 'division', 'division_grad',
-           'power', 'power_grad', 'absolute', 'absolute_grad', 'tanh', 'tanh_grad', 'sigmoid', 'sigmoid_grad', 'sin',
-           'sin_grad', 'cos', 'cos_grad', 'where', 'where_grad', 'not_empty', 'amax', 'amax_grad', 'product_shape',
-           'multiplies', 'of_product', 'matmul_stacks', 'matmul_stacks_grad', 'new_shape', 'reshaped', 'reshape',
-           'reshape_grad', 'order', 'transposed', 'transpose', 'transpose_grad', 'index', 'index_grad', 'put',
-           'put_grad', 'replace', 'replace_grad', 'joined_shape', 'joins', 'joined', 'concatenate', 'concatenate_grad',
-           'cast', 'cast_grad']
+           'power', 'power_grad', 'remainder', 'remainder_grad', 'absolute', 'absolute_grad', 'tanh', 'tanh_grad',
+           'sigmoid', 'sigmoid_grad', 'sin', 'sin_grad', 'cos', 'cos_grad', 'where', 'where_grad', 'not_empty', 'amax',
+           'amax_grad', 'cumsum', 'cumsum_grad', 'product_shape', 'multiplies', 'of_product', 'matmul_stacks',
+           'matmul_stacks_grad', 'new_shape', 'reshaped', 'reshape', 'reshape_grad', 'order', 'transposed', 'transpose',
+           'transpose_grad', 'index', 'index_grad', 'put', 'put_grad', 'replace', 'replace_grad', 'joined_shape',
+           'joins', 'joined', 'concatenate', 'concatenate_grad', 'cast', 'cast_grad']
 
 # %% ../nbs/tools/operators.ipynb #bf6daa00
 import math
@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from .broadcasting import unbroadcast
-from .shapes import axes_listed, common_shape, integers, of_shape, one_axis, reduced
-from .shapes import shapes, without, xp
+from .shapes import astype, axes_listed, common_shape, integers, of_shape, one_axis
+from .shapes import reduced, shapes, without, xp
 
 # %% ../nbs/tools/operators.ipynb #19ab23d1
 BOTH = (True, True)   # which inputs need a gradient, where nobody says
@@ -79,6 +79,18 @@ def power_grad(dout, a, b, needs_input_grad=BOTH):
         return summed(needs_input_grad,
                       (a, lambda: dout * (b * a ** (b - 1 + (b == 0)))),
                       (b, lambda: dout * (a ** b * xp(a).log(a + flat))))
+
+# %% ../nbs/tools/operators.ipynb #0be1a002
+@shapes("any *a, any *b -> *")
+def remainder(a, b):
+    "What is left of a when whole b are taken away: a - b ⌊a / b⌋, of the sign of b."
+    return a % b
+
+
+@shapes("*, *a, *b -> *a, *b")
+def remainder_grad(dout, a, b, needs_input_grad=BOTH):
+    "Gradients of `remainder`: dout and -dout · ⌊a / b⌋."
+    return summed(needs_input_grad, (a, lambda: dout), (b, lambda: -dout * (a // b)))
 
 # %% ../nbs/tools/operators.ipynb #d6c67bdb
 @shapes("... -> ...")
@@ -172,10 +184,24 @@ def amax(x, axis=None, keepdims=False):
 @shapes("-, ... -> ...", axis=not_empty, dout=reduced)
 def amax_grad(dout, x, axis=None, keepdims=False):
     "Gradient of `amax`: dout to the largest, in equal shares where there are several."
-    largest = xp(x).astype(x == amax(x, axis, keepdims=True), x.dtype)
+    largest = astype(x == amax(x, axis, keepdims=True), x.dtype)
     with np.errstate(invalid="ignore"):                   # NaN equals nothing: its share is 0 / 0
         share = largest / largest.sum(axis, keepdims=True)
     return (dout.reshape(without(x.shape, axis, keepdims=True)) * share,)
+
+# %% ../nbs/tools/operators.ipynb #0be1a005
+@shapes("any ... -> ...", axis=one_axis)
+def cumsum(x, axis=0):
+    "For each number the sum of all up to it, along an axis."
+    return x.cumsum(axis).reshape(x.shape)
+
+
+@shapes("..., ... -> ...", axis=one_axis)
+def cumsum_grad(dout, x, axis=0):
+    "Gradient of `cumsum`: for each number the sum of dout from its place to the end."
+    if not x.ndim: return (dout * 1,)
+    turned = lambda u: xp(u).flip(u, axis=axis)
+    return (turned(turned(dout).cumsum(axis)),)
 
 # %% ../nbs/tools/operators.ipynb #b793fe18
 def product_shape(a, b) -> tuple[int, ...]:
@@ -372,11 +398,11 @@ def concatenate_grad(dout, *xs, axis=0):
 def cast(x,       # any shape, any dtype
          dtype):  # such as np.float32
     "The same numbers in another dtype; a copy. TypeError for what is no dtype."
-    try: return xp(x).astype(x, dtype)
+    try: return astype(x, dtype)
     except TypeError as why: raise TypeError(f"cast: {why}") from None
 
 
 @shapes("any ..., any ... -> ...")
 def cast_grad(dout, x, dtype):
     "Gradient of `cast`: dout in the dtype of x."
-    return (xp(dout).astype(dout, x.dtype),)
+    return (astype(dout, x.dtype),)

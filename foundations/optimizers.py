@@ -52,7 +52,6 @@ class Adaptive:
 class Adam(Adaptive):
     "Steps of mean gradient over root mean square. Kingma and Ba 2015, arXiv:1412.6980."
     __slots__ = ()
-
     def __init__(self, params: Iterable[Tensor],       # what to learn, such as model.parameters()
                  lr: float = 1e-3,                     # how far a step goes, about
                  betas: tuple[float, float] = (0.9, 0.999),    # how much of each mean stays
@@ -66,9 +65,9 @@ class Adam(Adaptive):
         for i, (p, g) in enumerate(zip(self.params, found)):
             if g is None: continue
             self.steps[i] += 1
-            means = self.decayed(p, g), self.means[i], self.squares[i]
             move, self.means[i], self.squares[i] = adam_move(
-                *means, self.steps[i], self.lr, self.betas, self.eps)
+                self.decayed(p, g), self.means[i], self.squares[i],
+                self.steps[i], self.lr, self.betas, self.eps)
             p.data -= move
 
     def decayed(self, p: Tensor, g: np.ndarray) -> np.ndarray:

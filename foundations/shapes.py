@@ -2,12 +2,13 @@
 
 # %% auto #0
 __all__ = ['Patterns', 'KINDS', 'F', 'INT64', 'parse', 'matched', 'mismatch', 'listed', 'shown', 'expected', 'common_shape',
-           'broadcast_mismatch', 'xp', 'common_library', 'is_floating', 'common_dtype', 'ArraySpec', 'taken_as',
-           'is_number', 'conversion', 'Contract', 'finished', 'make_plan', 'without_gradient', 'tensors_plan',
-           'prepare', 'check_shapes', 'described', 'any_shapes', 'fast', 'checking', 'head', 'source', 'named',
-           'shapes', 'globals_for', 'axes', 'one_axis', 'axes_listed', 'integers', 'sizes', 'two_sizes', 'stretches_to',
-           'classes', 'fits_along', 'of_shape', 'reduced', 'numpy_only', 'each', 'one_of', 'a_generator', 'without',
-           'count', 'largest', 'rows', 'one_hot', 'zeros_for', 'random', 'list_shape', 'list_shapes']
+           'broadcast_mismatch', 'xp', 'library_of', 'astype', 'common_library', 'is_floating', 'common_dtype',
+           'ArraySpec', 'taken_as', 'is_number', 'conversion', 'Contract', 'finished', 'make_plan', 'without_gradient',
+           'tensors_plan', 'prepare', 'check_shapes', 'described', 'any_shapes', 'fast', 'checking', 'head', 'source',
+           'named', 'shapes', 'globals_for', 'axes', 'one_axis', 'axes_listed', 'integers', 'sizes', 'two_sizes',
+           'stretches_to', 'classes', 'fits_along', 'of_shape', 'reduced', 'numpy_only', 'each', 'one_of', 'fractional',
+           'a_generator', 'without', 'count', 'largest', 'rows', 'one_hot', 'zeros_for', 'random', 'list_shape',
+           'list_shapes']
 
 # %% ../nbs/tools/shapes.ipynb #9862140f
 import linecache, math, sys
@@ -16,6 +17,7 @@ from functools import lru_cache, partial, update_wrapper, wraps
 from inspect import Parameter, Signature, signature
 from numbers import Real
 from operator import index
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -103,25 +105,36 @@ def broadcast_mismatch(names: Sequence[str], patterns: Patterns,
     return None
 
 # %% ../nbs/tools/shapes.ipynb #cc6509b3
-_libraries: dict[type, Any] = {}
+_libraries: dict[type, Any] = {np.ndarray: np}
 
 
 def xp(x) -> Any:
     "The library of an array: `xp(x).exp(x)` is NumPy's for its arrays. TypeError for no array."
     found = _libraries.get(type(x))
-    if found is None: found = _libraries[type(x)] = array_namespace(x)
+    if found is None: found = _libraries[type(x)] = library_of([x])
     return found
+
+
+def library_of(arrays: Sequence) -> Any:
+    "The one library of all arrays; TypeError where there are several, or none."
+    if all(isinstance(x, np.ndarray | np.generic) for x in arrays): return np
+    return array_namespace(*arrays)
+
+
+def astype(x, dtype) -> Any:
+    "The same numbers in another dtype, as a copy."
+    return x.astype(dtype) if isinstance(x, np.ndarray) else xp(x).astype(x, dtype)
 
 # %% ../nbs/tools/shapes.ipynb #42b96dad
 def common_library(arrays: Sequence) -> tuple[Any, Any]:
     "The library and the device of all arrays. TypeError, or ValueError, where there are several."
     kinds = [type(x) for x in arrays]
-    try: library, _ = array_namespace(*arrays), [x.dtype for x in arrays]
+    try: library, _ = library_of(arrays), [x.dtype for x in arrays]
     except (TypeError, AttributeError): raise TypeError(
         "expected arrays of one library, NumPy or torch; "
         f"got {listed([kind.__name__ for kind in kinds])}") from None
     for kind in kinds:                   # a mask would be ignored, and np.matrix has another `*`
-        if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
+        if hasattr(kind, "mask") or issubclass(kind, np.matrix):
             raise TypeError(f"expected a plain array, got {kind.__name__}; use np.asarray")
     devices = {str(x.device): x.device for x in arrays}
     if len(devices) > 1: raise ValueError(f"arrays on {listed(devices)}; move them to one device")
@@ -174,7 +187,7 @@ def is_number(x) -> bool:
 def conversion(library, x, dtype, device) -> Callable | None:
     "What makes an array of this dtype of x; None where it is one."
     if is_number(x): return lambda x: library.asarray(float(x), dtype=dtype, device=device)
-    return None if x.dtype == dtype else lambda x: library.astype(x, dtype)
+    return None if x.dtype == dtype else lambda x: astype(x, dtype)
 
 # %% ../nbs/tools/shapes.ipynb #dca40a0d
 class Contract:
@@ -184,7 +197,7 @@ class Contract:
         parameters = list(signature(function).parameters.values())
         words = parse(pattern.partition("->")[0]) if pattern else []
         kinds = [w[0] if w and w[0] in KINDS else "real" for w in words]
-        self.function, self.options = function, parameters[len(words):]
+        self.function, self.parameters, self.options = function, parameters, parameters[len(words):]
         self.arrays = [ArraySpec(p.name, kind, w if kind == "real" else w[1:])
                        for p, kind, w in zip(parameters, kinds, words)]
         self.variadic = bool(words) and parameters[len(words) - 1].kind is Parameter.VAR_POSITIONAL
@@ -291,9 +304,10 @@ def fast(arrays: Sequence[ArraySpec]) -> str:
     return "\n                and ".join(tests)
 
 # %% ../nbs/tools/shapes.ipynb #b67868ec
-def checking(name: str, check: Callable, names: Iterable[str], first: str) -> str:
+def checking(name: str, check: FunctionType, names: Iterable[str], first: str) -> str:
     "The call of a check: with a value, the first input, and what else it asks for by name."
-    more = [p for p in list(signature(check).parameters)[2:] if p in names]
+    code = check.__code__
+    more = [p for p in code.co_varnames[2:code.co_argcount] if p in names]
     return f"{name} = _check_{name}({', '.join([name, first, *more])})"
 
 
@@ -304,9 +318,9 @@ def head(parameters: Sequence[Parameter]) -> Signature:
                       for p in parameters])
 
 # %% ../nbs/tools/shapes.ipynb #fe8e8683
-def source(c: Contract, checks: dict[str, Callable]) -> str:
+def source(c: Contract, checks: dict[str, Any]) -> str:
     "Python that checks what is expected, and calls the formula."
-    name, parameters = c.function.__name__, list(signature(c.function).parameters.values())
+    name, parameters = c.function.__name__, c.parameters
     several = [p.name for p in parameters if p.kind is Parameter.VAR_POSITIONAL]
     starred = {p.name: f"*{p.name}" if p.name in several else p.name for p in parameters}
     arrays = [starred[spec.name] for spec in c.arrays]
@@ -362,7 +376,7 @@ def globals_for(c: Contract, checks: dict[str, Callable]) -> dict[str, Any]:
 # %% ../nbs/tools/shapes.ipynb #720cc1c1
 def axes(axis, x) -> Any:
     "Some axes of x, counted from 0: one, several, or None for all. ValueError, TypeError."
-    if axis is None or type(axis) is int and 0 <= axis < x.ndim: return axis
+    if axis is None or (type(axis) is int and 0 <= axis < x.ndim): return axis
     return axes_listed(axis, x)
 
 
@@ -477,6 +491,15 @@ def one_of(*values) -> Callable:
         raise ValueError(f"expected {' or '.join(map(repr, values))}, got {value!r}")
     return check
 
+# %% ../nbs/tools/shapes.ipynb #b1a5f176
+def fractional(dtype, x, generator) -> Any:
+    "A dtype with fractions, of the library of the generator; None: float32, or torch's default."
+    numpy = isinstance(generator, np.random.Generator)
+    default = np.float32 if numpy or dtype else sys.modules["torch"].get_default_dtype()
+    found = np.dtype(dtype or default) if numpy else dtype or default
+    if is_floating(found): return found
+    raise TypeError(f"expected a floating-point dtype, got {found}")
+
 
 def a_generator(generator, x=None):
     "A np.random.Generator, or a torch.Generator."
@@ -521,7 +544,7 @@ def one_hot(targ, like):   # (n,) classes, (n, c)
     "(n, c), 1 at the class of each row and 0 elsewhere, of the library and dtype of `like`."
     if type(like) is not np.ndarray:
         columns = xp(like).arange(like.shape[1], device=like.device)
-        return xp(like).astype(targ[:, None] == columns, like.dtype)
+        return astype(targ[:, None] == columns, like.dtype)
     out = np.zeros(like.shape, like.dtype)
     out[np.arange(len(like)), targ] = 1
     return out
@@ -532,19 +555,16 @@ def zeros_for(a, b):       # (n, p), (p, m) -> (n, m)
     return xp(a).zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=a.device)
 
 
+@shapes(dtype=fractional)
 def random(kind: str,                # "normal", of standard deviation 1; or "uniform", from -1 to 1
            shape: tuple[int, ...],   # of the result
            generator,                # np.random.Generator; or torch.Generator: on its device
            dtype=None):              # of the result; None: float32, or torch's default
     "Random numbers, of the library of the generator. TypeError for a dtype without fractions."
-    torch: Any = sys.modules.get("torch")
     numpy = isinstance(generator, np.random.Generator)
-    found: Any = np.dtype(dtype or np.float32) if numpy else dtype or torch.get_default_dtype()
-    if not is_floating(found):
-        raise TypeError(f"random: expected a floating-point dtype, got {found}")
-    if numpy and kind == "normal": return generator.standard_normal(shape).astype(found)
-    if numpy: return generator.uniform(-1, 1, shape).astype(found)
-    x = torch.empty(shape, dtype=found, device=generator.device)
+    if numpy and kind == "normal": return generator.standard_normal(shape).astype(dtype)
+    if numpy: return generator.uniform(-1, 1, shape).astype(dtype)
+    x = sys.modules["torch"].empty(shape, dtype=dtype, device=generator.device)
     if kind == "normal": return x.normal_(generator=generator)
     return x.uniform_(-1, 1, generator=generator)
 

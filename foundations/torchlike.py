@@ -15,7 +15,7 @@ from .autograd import Tensor as Tensor, Where
 from .autograd import grad as grad, no_grad as no_grad
 from .methods import flat
 from .operators import cast, concatenate
-from .shapes import common_shape
+from .shapes import axes_listed, common_shape
 
 if TYPE_CHECKING:
     from foundations import nn as nn, training
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['float16', 'float32', 'float64', 'uint8', 'int8', 'int16', 'int32', 'int64', 'inf', 'nan', 'pi', 'as_tensor', 'empty',
            'default_generator', 'manual_seed', 'exp', 'log', 'sqrt', 'sin', 'cos', 'tanh', 'sigmoid', 'relu', 'square',
-           'softmax', 'log_softmax', 'logsumexp', 'clamp', 'clip', 'var', 'std', 'mean', 'amax', 'amin', 'argmax',
-           'argmin', 'gather', 'flatten', 'reshape', 'permute', 'squeeze', 'unsqueeze', 'transpose', 'split', 'chunk',
-           'clone', 'numel', 'equal', 'allclose', 'masked_fill', 'mm', 'bmm', 'dot', 'isdtype', 'result_type', 'sum',
-           'abs', 'pow', 'any', 'all', 'float', 'double', 'half', 'long', 'int', 'bool', 'newaxis', 'get_default_dtype',
-           'set_default_dtype', 'asarray', 'tensor', 'from_numpy', 'is_tensor', 'filled', 'zeros', 'ones', 'full',
-           'zeros_like', 'ones_like', 'eye', 'arange', 'linspace', 'Generator', 'rng_of', 'randn', 'rand', 'randn_like',
-           'randint', 'randperm', 'multinomial', 'function_of', 'matmul', 'cat', 'stack', 'where', 'maximum', 'minimum',
-           'below', 'tril', 'triu', 'astype', 'broadcast_to', 'permute_dims', 'concat', 'sign', 'max', 'min', 'isnan',
-           'device']
+           'softmax', 'log_softmax', 'logsumexp', 'clamp', 'clip', 'var', 'std', 'mean', 'amax', 'amin', 'cumsum',
+           'argmax', 'argmin', 'gather', 'flatten', 'reshape', 'permute', 'squeeze', 'unsqueeze', 'transpose', 'split',
+           'chunk', 'clone', 'numel', 'equal', 'allclose', 'masked_fill', 'mm', 'bmm', 'dot', 'isdtype', 'result_type',
+           'sum', 'abs', 'pow', 'any', 'all', 'float', 'double', 'half', 'long', 'int', 'bool', 'newaxis',
+           'get_default_dtype', 'set_default_dtype', 'asarray', 'tensor', 'from_numpy', 'is_tensor', 'filled', 'zeros',
+           'ones', 'full', 'zeros_like', 'ones_like', 'eye', 'arange', 'linspace', 'Generator', 'rng_of', 'randn',
+           'rand', 'randn_like', 'randint', 'randperm', 'multinomial', 'function_of', 'matmul', 'cat', 'stack', 'where',
+           'maximum', 'minimum', 'below', 'tril', 'triu', 'astype', 'broadcast_to', 'permute_dims', 'flip', 'concat',
+           'sign', 'max', 'min', 'isnan', 'device']
 
 # %% ../nbs/tools/torchlike.ipynb #0c8fa265
 float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
@@ -203,6 +203,7 @@ softmax, log_softmax = function_of("softmax"), function_of("log_softmax")
 logsumexp, clamp, clip = function_of("logsumexp"), function_of("clamp"), function_of("clip")
 var, std, mean = function_of("var"), function_of("std"), function_of("mean")
 amax, amin = function_of("amax"), function_of("amin")
+cumsum = function_of("cumsum")
 argmax, argmin, gather = function_of("argmax"), function_of("argmin"), function_of("gather")
 flatten, reshape, permute = function_of("flatten"), function_of("reshape"), function_of("permute")
 squeeze, unsqueeze = function_of("squeeze"), function_of("unsqueeze")
@@ -279,6 +280,12 @@ def permute_dims(x: Tensor, axes) -> Tensor:
     return x.permute(*axes)
 
 
+def flip(x: Tensor, dims=None, *, axis=None) -> Tensor:
+    "In the opposite order along some axes; None: along all."
+    turned = axes_listed(dims if axis is None else axis, x)
+    return x[tuple([slice(None, None, -1 if i in turned else 1) for i in range(x.ndim)])]
+
+# %% ../nbs/tools/torchlike.ipynb #46eef04a
 def concat(xs, axis=0) -> Tensor:
     "One after the other along an axis."
     return cat(xs, axis)

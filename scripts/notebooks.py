@@ -35,10 +35,11 @@ def run(path):
     nb = nbformat.read(path, as_version=4)
     if nb.cells and nb.cells[0].cell_type == "raw" and re.search(r"skip_exec:\s*true", nb.cells[0].source): return
     Client(nb, timeout=600, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute()
-    nb.metadata.pop("widgets", None)               # widget state is dead without a kernel
+    nb.metadata.pop("widgets", None)               # widgets are dead without a kernel: keep what stands in for them
     for cell in nb.cells:
         if cell.cell_type != "code": continue
-        cell.outputs = [o for o in cell.outputs if "application/vnd.jupyter.widget-view+json" not in o.get("data", {})]
+        widgets = [o for o in cell.outputs if o.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)]
+        cell.outputs = [o for o in cell.outputs if o not in widgets or "text/html" in o.data]
     nbformat.write(nb, path)
     nbdev_clean.__wrapped__(str(path))
     print("ran", path.relative_to(ROOT))

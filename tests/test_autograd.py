@@ -250,6 +250,11 @@ def test_requires_grad_is_asked_on_the_way_back():
     x.requires_grad_(False)
     frozen.backward()
     assert x.grad is None and y.grad.tolist() == [1, 2]
+    given = Tensor([1.0, 2])
+    earlier = (given * y).sum()
+    given.requires_grad_()                               # asked for too late: as in PyTorch
+    (earlier + (given * 3).sum()).backward()
+    assert given.grad.tolist() == [3, 3]
     with refuses(ValueError, "requires_grad_: only for a leaf"): (y * 2).requires_grad_()
     with refuses(TypeError, "only floats take a gradient, and this is int64"): Tensor([1]).requires_grad_()
 
@@ -362,6 +367,15 @@ def test_setting_numbers_is_recorded():
     with refuses(ValueError, r"looks at the memory of another; change a clone\(\) of it"): x_view()[0] = leaf(1.0)[0]
 
 
+def test_older_views_see_numbers_that_were_set():
+    y = leaf(1.0, 2, 3) * 1
+    first, used = y[:2], y[:2] * 2
+    y[0] = leaf(5.0)[0]
+    assert y.tolist() == [5, 2, 3] and first.tolist() == [5, 2]
+    for t in (first, used):                              # they belong to the numbers before
+        with refuses(ValueError, "was changed after it was used"): t.sum().backward()
+
+
 def x_view(): return (leaf(1.0, 2) * 1).reshape(2, 1)
 
 
@@ -403,7 +417,7 @@ def in_a_process(code):
 
 
 COMMON = """
-import os, signal, threading, time, warnings
+import os, signal, sys, threading, time, warnings
 import numpy as np
 from foundations.autograd import Tensor
 warnings.simplefilter("ignore")
@@ -414,8 +428,17 @@ def work(n=50):
     for _ in range(n): y = y * 1.0 + 0.0
     y.sum().backward()
     assert t.grad.tolist() == [1, 1, 1]
-work()                               # the first use imports; Python's own lock there is not what is tried
 """
+
+def test_the_first_use_imports_nothing():
+    "An import takes a lock, at which a fork or a signal handler could hang."
+    in_a_process(COMMON + """
+before = set(sys.modules)
+work()
+(x @ x + x.mean()).relu().sum().backward()
+assert not set(sys.modules) - before, set(sys.modules) - before
+""")
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_fork_while_another_thread_is_in_backward():
@@ -548,13 +571,13 @@ def test_numpy_leaves_signs_to_the_tensor():
 
 def test_operators_by_registration():
     x = leaf(1.0, 2)
-    assert engine.Pair.of[engine.exp.__wrapped__] is engine.Exp and "e to the power" in engine.Exp.__doc__
+    assert engine.Pair.of[engine.fwd.exp.__wrapped__] is engine.Exp and "e to the power" in engine.Exp.__doc__
     class Leaky(DifferentiableOperator):
         def forward(self, x, slope): return np.where(x > 0, x, slope * x)
         def backward(self, dout, x, slope): return (dout * np.where(x > 0, 1, slope),)
     nudged(Leaky(slope=0.1), np.array([-2.0, 3]))
     class Again(engine.Exp): pass
-    assert engine.Pair.of[engine.exp.__wrapped__] is engine.Exp
+    assert engine.Pair.of[engine.fwd.exp.__wrapped__] is engine.Exp
     assert Again()(x).data.tolist() == np.exp([1.0, 2]).tolist()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foundations import autograd, backward, broadcasting, forward, layers, matmul, nn, training
+from foundations import autograd, backward, broadcasting, forward, language, layers, matmul, nn
+from foundations import training
 from foundations.autograd import Tensor
 from foundations.check import gradcheck, test_near
 from foundations.data import mnist
@@ -228,3 +229,31 @@ def test_fit_learns_to_read_digits(tmp_path, rng):
     again = network(1)
     again.load_state_dict(training.load(path))
     assert training.evaluate(again, valid) == (after, more)
+
+
+# ---- 9: a language model ----
+
+def test_a_small_gpt_learns_to_invent_names(rng):
+    x, y = language.token_rows(["anna", "hanna", "ada", "nan"], context=6)
+    model = language.GPT(context=6, width=8, heads=2, layers=1, generator=rng)
+    before = language.token_loss(model, x, y).item()
+    optimizer = training.AdamW(model.parameters(), lr=0.03)
+    losses = language.learn(model, optimizer, x, y, steps=60, rng=rng, batch=4)
+    assert len(losses) == 60 and language.token_loss(model, x, y).item() < before / 3
+    made = language.invent(model, 20, rng, temperature=0.5)
+    assert set("".join(made)) <= set("ahnd") and {"anna", "hanna", "ada", "nan"} & set(made)
+
+
+def test_attention_is_a_mean_of_what_came_before(rng):
+    q, k, v = rng.standard_normal((3, 2, 5, 4))
+    test_near(language.attention(0 * q, k, v)[1], language.causal_mean(v[1]))
+    test_near(language.causal_shares(rng.standard_normal((2, 5, 5)) * 100).sum(-1), np.ones((2, 5)))
+
+
+def test_what_the_model_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="encode: 'Ada' has 'A'"): language.encode("Ada")
+    with pytest.raises(ValueError, match="token_rows: 'hanna' has 5 letters"): language.token_rows(["hanna"], 5)
+    model = language.GPT(context=3, width=4, heads=2, layers=1)
+    with pytest.raises(ValueError, match="GPT: 4 tokens, and a window of 3"): model(np.zeros((1, 4), int))
+    with pytest.raises(ValueError, match=r"the token at \[0, 1\] is 27"): model(np.array([[0, 27]]))
+    with pytest.raises(ValueError, match="a width of 5 and 2 heads"): language.Attention(5, 2, 3)

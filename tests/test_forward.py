@@ -290,7 +290,8 @@ def test_what_initialisers_refuse():
             xavier_normal, (3, 2), 0)
     refused("xavier_normal: (-1, 3) has a negative size", ValueError, xavier_normal, (-1, 3), rng)
     refused("kaiming_normal: (-1, 3) has a negative size", ValueError, kaiming_normal, (-1, 3), rng)
-    refused("expected a floating-point dtype, got int64", TypeError, kaiming_normal, (3, 2), rng, 0, "fan_in", np.int64)
+    for draws in (kaiming_normal, kaiming_uniform, xavier_normal):
+        refused(f"{draws.__name__}: expected a floating-point dtype, got int64", TypeError, draws, (3, 2), rng, dtype=np.int64)
 
 
 def test_shapes_and_dtypes_of_the_first_weights():

@@ -5,8 +5,11 @@ Needs Chromium: one on the PATH, the one that the variable CHROMIUM names, or pl
 import os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
+
+from foundations.explore import matmul_stepper
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -17,14 +20,29 @@ SETTINGS = {                                        # every cell on the page, an
 }
 
 
+EXPLORE = [                                         # one of each thing that moves, on a page of their own
+    "from foundations.explore import *",
+    "matmul_stepper([[1, 2, 3], [4, 5, 6]], [[1, 0], [2, 1], [0, 3]])",
+    "matmul_grad_stepper([[1, 2], [-1, 3]], [[1, 2, 0], [4, 5, 6]], [[1, 0], [2, 1], [0, 3]])",
+    "broadcast_stepper((8, 1, 28, 3), (5, 1, 3))",
+    "expression_stepper('x*x + 2*x', 'x = 3')",
+    "class Value(list): g = None\na, b = Value([1.0, -2]), Value([-1.0])\na.g = Value([1.0, 1.0])\nchain_stepper({'a': a, 'b': b}, ['sum'], [{}])",
+    "matmul_box('[[1, 2]]', '[[3], [4]]')",
+    "broadcast_box()",
+    "strides_box()",
+    "graph_box()",
+    "score_sliders()",
+]
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-def status(url, seconds=60):
-    "The HTTP status of `url`, once something listens there; None when nothing does for a minute."
+def status(url, seconds=180):
+    "The HTTP status of `url`, once something listens there; None when nothing does for so long."
     for _ in range(2 * seconds):
         try: return urllib.request.urlopen(url, timeout=30).status
         except urllib.error.HTTPError as error: return error.code
@@ -36,6 +54,11 @@ def lab(tmp_path_factory):
     "A JupyterLab on loopback over a copy of nbs/, with settings of its own; its address as a function of a path."
     root, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
     shutil.copytree(NBS, root / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    kernel = dict(kernelspec=dict(name="python3", display_name="Python 3"))
+    page = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, EXPLORE)), metadata=kernel)
+    nbformat.write(page, root / "explore.ipynb")
+    output = nbformat.v4.new_output("display_data", {"text/html": matmul_stepper([[1, 2]], [[3], [4]])._repr_html_()})
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("stored", outputs=[output])], metadata=kernel), root / "stored.ipynb")
     for name, text in SETTINGS.items():
         path = root / f".config/lab/@jupyterlab/{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +67,7 @@ def lab(tmp_path_factory):
                JUPYTERLAB_SETTINGS_DIR=str(root / ".config/lab"), JUPYTERLAB_WORKSPACES_DIR=str(root / ".config/workspaces"))
     log = root / "lab.log"
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
+                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
         assert status(f"{url}/api?token={token}") == 200, log.read_text()
@@ -85,7 +108,7 @@ def run_all(page, url):
     expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)      # before that, Run All is lost
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)")        # a folded cell shows no number
     expect(prompts.last).to_have_text(re.compile(r"\[\d+\]"), timeout=240_000)
     errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
     assert errors.count() == 0, errors.first.inner_text()
@@ -116,9 +139,12 @@ def test_chapter_runs_in_the_browser(lab, page, notebook):
     images = page.locator(".jp-OutputArea img")
     assert images.count() and all(image.evaluate("e => e.complete && e.naturalWidth > 0") for image in images.all())
     assert [image.evaluate("e => e.outerHTML.slice(0, 200)") for image in images.all() if not image.get_attribute("alt")] == []
-    for stepper in page.locator(".stepper").all(): move(page, stepper)
+    for stepper in steppers(page).all(): move(page, stepper)
     for slider in page.locator(".widget-hslider").all(): slide(page, slider)
     shoot(page, notebook.removesuffix(".ipynb"))
+
+
+def steppers(place): return place.locator(".stepper:has(input[type=range])")
 
 
 def move(page, stepper):
@@ -142,15 +168,137 @@ def move(page, stepper):
 
 
 def slide(page, slider):
-    "A slider of ipywidgets draws its figure anew, and back again."
+    "A slider of ipywidgets shows something else, and back again."
     output = slider.locator("xpath=ancestor::div[contains(concat(' ', @class, ' '), ' jp-OutputArea-output ')][1]")
-    picture, handle = output.locator("img"), slider.locator(".noUi-handle")
-    picture.wait_for()
-    first = picture.get_attribute("alt")
+    shown, handle = output.locator(".widget-html-content").last, slider.locator(".noUi-handle")
+    shown.wait_for()
+    first = shown.inner_html()
     at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     there, back = ("ArrowLeft", "ArrowRight") if at_end else ("ArrowRight", "ArrowLeft")
     handle.focus()
     page.keyboard.press(there)
-    expect(picture).not_to_have_attribute("alt", first, timeout=20_000)
+    expect(shown).not_to_have_js_property("innerHTML", first, timeout=20_000)
     page.keyboard.press(back)
-    expect(picture).to_have_attribute("alt", first, timeout=20_000)
+    expect(shown).to_have_js_property("innerHTML", first, timeout=20_000)
+
+
+# ---- what moves, on a page of its own ----
+
+@pytest.fixture(scope="module")
+def moving(lab, browser):
+    page = browser.new_page(viewport=dict(width=1300, height=1000))
+    run_all(page, lab("explore.ipynb"))
+    yield page
+    page.close()
+
+
+def stepper_of(page, code): return steppers(page.locator(".jp-CodeCell").filter(has_text=code)).first
+
+
+def test_all_that_moves_moves(moving):
+    for stepper in steppers(moving).all(): move(moving, stepper)
+    for slider in moving.locator(".widget-hslider").all(): slide(moving, slider)
+    shoot(moving, "explore")
+
+
+def test_a_stepper_asks_before_it_shows(moving):
+    stepper = stepper_of(moving, "matmul_stepper([[1")
+    shown, guess = stepper.locator(".frame:visible"), stepper.locator(".guess:visible")
+    guess.fill("7")
+    guess.press("Enter")
+    expect(shown).to_contain_text("✗ Not 7. Try again, or press next.")
+    guess.fill("2/2")
+    expect(shown).not_to_contain_text("✗")
+    stepper.get_by_role("button", name="check").locator("visible=true").click()
+    expect(shown).to_contain_text("✓ Right: 2/2.")
+    guess.press("Enter")                             # a second time: on, to the next box
+    expect(shown).to_contain_text("Answer: 1 ✓ As you said.")
+    assert guess.evaluate("e => e == document.activeElement")
+    guess.fill("3")
+    stepper.get_by_role("button", name="next").click()
+    expect(shown).to_contain_text("Answer: 5 ✗ You said 3.")
+    stepper.get_by_role("button", name="next").click()
+    expect(shown).to_contain_text("Answer: 5")
+    expect(shown).not_to_contain_text("You said")
+    guess.fill("0 1")                                # a cell, by row and column
+    guess.press("Enter")
+    expect(shown).to_contain_text("✓ Right: 0 1.")
+
+
+def test_choices_are_buttons(moving):
+    stepper = stepper_of(moving, "broadcast_stepper((8")
+    shown = stepper.locator(".frame:visible")
+    shown.get_by_role("button", name="refused").click()
+    expect(shown).to_contain_text("✗ Not refused.")
+    shown.get_by_role("button", name="equal").press("Enter")
+    expect(shown).to_contain_text("✓ Right: equal.")
+    slider = stepper.locator("input[type=range]")
+    slider.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", "step 6 of 6")
+    expect(shown).to_contain_text("(8, 5, 28, 3)")
+
+
+def test_keys_stay_in_a_stepper(moving):
+    cells = moving.locator(".jp-Notebook .jp-Cell")
+    stepper, before = stepper_of(moving, "matmul_grad_stepper"), cells.count()
+    for place in (stepper.get_by_role("button", name="next"), stepper.locator("input[type=range]"), stepper.locator(".guess:visible").first):
+        place.focus()
+        for key in "abxddm": moving.keyboard.press(key)
+    assert cells.count() == before
+    assert stepper.locator(".guess:visible").input_value() == "abxddm"
+
+
+def test_a_stepper_is_quick_large_and_legible(moving):
+    stepper = stepper_of(moving, "expression_stepper")
+    times = stepper.evaluate("""e => [1, 2, 3, 4, 5, 0].map(i => {
+        const slider = e.querySelector('input[type=range]'), start = performance.now();
+        slider.value = i; slider.dispatchEvent(new Event('input', {bubbles: true})); e.getBoundingClientRect();
+        return performance.now() - start; })""")
+    assert sorted(times)[2] < 100, times
+    for button in moving.locator(".stepper button:visible").all(): assert button.bounding_box()["height"] >= 24
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        moving.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        moving.wait_for_timeout(1000)
+        for code in moving.locator(".stepper code:visible").all(): assert code.evaluate(CONTRAST) >= 4.5, theme
+        shoot(moving, f"explore-{theme[11:]}")
+
+
+CONTRAST = """e => { const look = getComputedStyle(e), light = colour => { const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(v => {
+    v = v / 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]; };
+    const [a, b] = [light(look.color), light(look.backgroundColor)].sort((a, b) => b - a);
+    return (a + 0.05) / (b + 0.05); }"""
+
+
+def test_a_box_takes_what_is_typed(moving):
+    cell = moving.locator(".jp-CodeCell").filter(has_text="strides_box()")
+    strides = cell.get_by_label("strides")
+    for typed, seen in {"(3, 2)": "Cell (1, 2) would be place 7, outside the strip", "(3": "cannot be read", "(0, 2)": "0 along axis 0 and 2 along axis 1"}.items():
+        strides.fill(typed)
+        strides.press("Enter")
+        expect(cell.locator(".widget-html-content")).to_contain_text(seen, timeout=20_000)
+    assert cell.get_by_role("alert").count() == 0
+
+
+def test_steppers_fit_a_narrow_page(moving):
+    moving.set_viewport_size(dict(width=390, height=900))
+    moving.evaluate("window.jupyterapp.shell.collapseLeft()")
+    moving.wait_for_timeout(1000)
+    wide = "e => e.scrollWidth > e.clientWidth + 1"
+    for stepper in moving.locator(".stepper").all(): assert not stepper.evaluate(wide), stepper.inner_text()
+    shoot(moving, "explore-narrow")
+    moving.set_viewport_size(dict(width=1300, height=1000))
+
+
+def test_a_stored_stepper_opens_by_hand(lab, page):
+    "JupyterLab keeps no script and no style sheet of an output that it does not trust."
+    page.goto(lab("stored.ipynb"))
+    stepper = page.locator(".stepper")
+    stepper.wait_for(timeout=60_000)
+    assert not stepper.locator("button:visible, input:visible").count()
+    second = stepper.locator(".frame").nth(1)
+    assert "becomes" not in second.inner_text() and "3 = 3" not in second.inner_text()
+    second.get_by_text("Step 2 of 3: What will c[0, 0] be?").click()
+    expect(second).to_contain_text("0 + 1 · 3 = 3")
+    page.wait_for_timeout(300)
+    if folder := os.environ.get("SHOTS"): page.screenshot(path=f"{folder}/stored.png")

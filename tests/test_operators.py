@@ -170,6 +170,7 @@ def torch_key(torch, key):
 CASES = dict([
     two("Addition", "add"), two("Subtraction", "sub"), two("Multiplication", "mul"),
     two("Division", "div", "normal", "positive"), two("Power", "pow", "positive", "normal"),
+    two("Remainder", "remainder", "normal", "positive"), along_axis("RunningSum", "cumsum"),
     elementwise("Absolute", "abs"), elementwise("Square", "square"), elementwise("Exp", "exp"),
     elementwise("Log", "log", "positive"), elementwise("ReLU", "relu"), elementwise("Tanh", "tanh"),
     elementwise("Sigmoid", "sigmoid"), elementwise("Sin", "sin"), elementwise("Cos", "cos"),
@@ -297,7 +298,7 @@ def test_what_is_not_needed_is_none(f, needed):
 
 
 @pytest.mark.parametrize("f", [partial(ops.reshape, shape=(4, 3)), ops.transpose, partial(ops.index, key=0), ops.amax,
-                               lambda x: ops.concatenate(x, x), partial(ops.replace, value=7, key=0)])
+                               lambda x: ops.concatenate(x, x), partial(ops.replace, value=7, key=0), ops.cumsum, lambda x: ops.remainder(x, x + 1)])
 def test_what_only_moves_numbers_keeps_integers(f):
     assert f(np.arange(12).reshape(3, 4)).dtype == np.int64
 

@@ -19,5 +19,5 @@ from .versions import agreement, ladder, rates
 
 # %% ../../nbs/tools/draw.ipynb #bfaf26ed
 _all_ = [figure, digits, weights, scores, confusion, shapes, tiles, stretched, summed, memory_walk,
-         strides, chain, graph, grids, placed, curves, tangent, learning, depth, histograms, ladder, rates,
-         agreement, descent, surfaces]
+         strides, chain, graph, grids, placed, curves, tangent, learning, depth, histograms,
+         ladder, rates, agreement, descent, surfaces]

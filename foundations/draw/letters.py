@@ -31,11 +31,10 @@ def grids(values: Mapping[str, np.ndarray],    # name -> (rows, columns) of numb
                  f"{ylabel} by {xlabel}, {what}. {said}.")
     axes = fig.subplots(1, len(tables), squeeze=False)[0]
     top = max(map(np.nanmax, tables.values()))
-    for ax, (name, table) in zip(axes, tables.items()):
-        image = one_grid(ax, table, rows, columns, top)
-        ax.set(xlabel=xlabel, title=name)
+    images = [one_grid(ax, table, rows, columns, top) for ax, table in zip(axes, tables.values())]
+    for ax, name in zip(axes, tables): ax.set(xlabel=xlabel, title=name)
     axes[0].set_ylabel(ylabel)
-    fig.colorbar(image, ax=axes, label=what, aspect=18, shrink=0.85)
+    fig.colorbar(images[0], ax=axes, label=what, aspect=18, shrink=0.85)
     fig.suptitle(title)
     return fig
 
@@ -49,7 +48,7 @@ def one_grid(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str],
 
 def largest(table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> str:
     "The largest number of a grid, in words."
-    i, j = np.unravel_index(np.nanargmax(table), table.shape)
+    i, j = divmod(int(np.nanargmax(table)), table.shape[1])
     return f"largest {readable(float(table[i, j]))}, at {rows[i]} and {columns[j]}"
 
 # %% ../../nbs/tools/draw/letters.ipynb #5a2068a8

@@ -33,14 +33,14 @@ def check(name: str,                             # of an exercise
     if session.get(name) != "solved": session[name] = report.status
     return report
 
-# %% ../../nbs/tools/exercises.ipynb #6c7705ae
+# %% ../../nbs/tools/exercises.ipynb #e73ae5c8
 def hint(name: str) -> Report:
     "The next hint for an exercise, after the last the last. ValueError for an unknown name."
     ex = find(name)
     number = min(hinted.get(name, 0) + 1, len(ex.hints))
     hinted[name] = number
     title = f"hint {number} of {len(ex.hints)}"
-    return Report(name, session.get(name, "not started"), ex.hints[number - 1], title=title)
+    return Report(name, "not started", ex.hints[number - 1], title=title)
 
 # %% ../../nbs/tools/exercises.ipynb #963c7a51
 class Prediction:

@@ -27,21 +27,18 @@ def grown(Module: Any, tree: dict):
         setattr(module, name, Parameter(x) if isinstance(x, np.ndarray) else x)
     return module
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #39ce89df
+# %% ../../nbs/tools/exercises/chapter7.ipynb #1ad1902e
 @exercise(chapter=7, minutes=10, level="middle", hints=[
     "`__init__` makes two dictionaries. `__setattr__` asks with `isinstance` what the value is, "
-    "and "
-    "puts it into one of the two, or does what Python does with any attribute.",
+    "and puts it into one of the two, or does what Python does with any attribute.",
     "What Python does with any attribute is `super().__setattr__(name, value)`. `__getattr__` is "
-    "only "
-    "called for a name that is not found: look into both dictionaries, else raise "
+    "only called for a name that is not found: look into both dictionaries, else raise "
     "AttributeError(name).",
-    "`self._modules[name] = value`, where value is a module; and in `__getattr__`: "
-    "`if name in self._modules: return self._modules[name]`. `parameters` passes on its own "
-    "with `yield from`, then those of each child in the same way."])
+    "`self._modules[name] = value`, where value is a module; and in `__getattr__`: `if name in "
+    "self._modules: return self._modules[name]`. `parameters` passes on its own with `yield from`, "
+    "then those of each child in the same way."])
 def module_class(Param):
-    "A class that keeps tensors in `_parameters`, modules in `_modules`, and anything else as "
-    "always."
+    "Keeps tensors in `_parameters`, modules in `_modules`, and anything else as always."
     return nn.Module
 
 # %% ../../nbs/tools/exercises/chapter7.ipynb #f810424b
@@ -111,123 +108,135 @@ def wrong_get(get):
     "The class with another `__getattr__`."
     return with_methods(__getattr__=lambda Module, Param: get)
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #dba40a72
-@module_class.mistake("without-end", "A method calls itself without end, until Python gives up.",
-                      "In `__setattr__`, `self.x = ...` calls it again. And a dictionary that was "
-                      "not made, or not kept by `__setattr__`, is looked for by `__getattr__`.")
+# %% ../../nbs/tools/exercises/chapter7.ipynb #2eaa919e
+@module_class.mistake(
+    "without-end", "A method calls itself without end, until Python gives up.",
+    "In `__setattr__`, `self.x = ...` calls it again. And a dictionary that was not made, or not "
+    "kept by `__setattr__`, is looked for by `__getattr__`.")
 @wrong_set
 def _(self, name, value, Module, Param): setattr(self, name, value)
 
-@module_class.mistake("nothing-else", "Only tensors and modules are kept: anything else is lost.",
-                      "What happens in `__setattr__` when the value is neither?")
+@module_class.mistake(
+    "nothing-else", "Only tensors and modules are kept: anything else is lost.",
+    "What happens in `__setattr__` when the value is neither?")
 @wrong_set
 def _(self, name, value, Module, Param):
     if name in ("_parameters", "_modules"): vars(self)[name] = value
     elif isinstance(value, Module): self._modules[name] = value
     elif isinstance(value, Param): self._parameters[name] = value
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #5adde05d
-@module_class.mistake("exact-class", "Tensors and modules are recognised by their exact class, so "
-                                     "a "
-                      "Parameter, or a class that stands on yours, is not registered.",
-                      "`type(x) == A` is false where x belongs to a class built on A. What asks "
-                      "for both?")
+# %% ../../nbs/tools/exercises/chapter7.ipynb #f6e28894
+@module_class.mistake(
+    "exact-class", "Tensors and modules are recognised by their exact class, so a Parameter, or a "
+    "class that stands on yours, is not registered.",
+    "`type(x) == A` is false where x belongs to a class built on A. What asks for both?")
 @wrong_set
 def _(self, name, value, Module, Param):
     if type(value) is Module: self._modules[name] = value
     elif type(value) is Tensor: self._parameters[name] = value
     else: vars(self)[name] = value
 
-@module_class.mistake("modules-exact", "Modules are recognised by their exact class, so one of a "
-                                       "class "
-                      "that stands on yours is not registered.",
-                      "`type(x) == A` is false where x belongs to a class built on A. What asks "
-                      "for both?")
+@module_class.mistake(
+    "modules-exact", "Modules are recognised by their exact class, so one of a class that stands "
+    "on yours is not registered.",
+    "`type(x) == A` is false where x belongs to a class built on A. What asks for both?")
 @wrong_set
 def _(self, name, value, Module, Param):
     if type(value) is Module: self._modules[name] = value
     elif isinstance(value, Param): self._parameters[name] = value
     else: vars(self)[name] = value
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #7ef80a14
-@module_class.mistake("two-homes", "Each is registered, and kept as a plain attribute besides; "
-                                   "when "
-                      "the dictionary gets another one, the attribute is still the old.",
-                      "After registering there is nothing left to do: an `else`, or a `return`, "
-                      "is missing.")
+# %% ../../nbs/tools/exercises/chapter7.ipynb #bafbdec9
+@module_class.mistake(
+    "two-homes", "Each is registered, and kept as a plain attribute besides; when the dictionary "
+    "gets another one, the attribute is still the old.",
+    "After registering there is nothing left to do: an `else`, or a `return`, is missing.")
 @wrong_set
 def _(self, name, value, Module, Param):
     if isinstance(value, Module): self._modules[name] = value
     if isinstance(value, Param): self._parameters[name] = value
     vars(self)[name] = value
 
-@module_class.mistake("one-home", "Modules are put into `_parameters` too.",
-                      "Two kinds of value, two dictionaries: which `isinstance` sends where?")
+@module_class.mistake(
+    "no-tensors", "No tensor is registered: each is kept like any other attribute.",
+    "Which class does `__setattr__` ask for? Here it should be `Tensor`.")
+@wrong_set
+def _(self, name, value, Module, Param):
+    if isinstance(value, Module): self._modules[name] = value
+    else: vars(self)[name] = value
+
+# %% ../../nbs/tools/exercises/chapter7.ipynb #4f9c0063
+@module_class.mistake(
+    "one-home", "Modules are put into `_parameters` too.",
+    "Two kinds of value, two dictionaries: which `isinstance` sends where?")
 @wrong_set
 def _(self, name, value, Module, Param):
     if isinstance(value, (Module, Param)): self._parameters[name] = value
     else: vars(self)[name] = value
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #883c9500
+# %% ../../nbs/tools/exercises/chapter7.ipynb #d015a0a8
 def looked_up(self, name):
     "The attribute of this name, and whether there is one."
     for home in (vars(self)["_parameters"], vars(self)["_modules"]):
         if name in home: return home[name], True
     return None, False
 
-@module_class.mistake("silent", "A name that is nowhere gives None, and no error: a misspelt "
-                                "attribute "
-                      "would go unnoticed.", "How does Python say that there is no such attribute?")
+@module_class.mistake(
+    "silent", "A name that is nowhere gives None, and no error: a misspelt attribute would go "
+    "unnoticed.",
+    "How does Python say that there is no such attribute?")
 @wrong_get
 def _(self, name): return looked_up(self, name)[0]
 
-@module_class.mistake("key-error", "A name that is nowhere is a KeyError, and `hasattr` and many "
-                                   "others "
-                      "wait for an AttributeError.", "Ask `if name in ...` first.")
+@module_class.mistake(
+    "key-error", "A name that is nowhere is a KeyError, and `hasattr` and many others wait for an "
+    "AttributeError.",
+    "Ask `if name in ...` first.")
 @wrong_get
 def _(self, name): return (vars(self)["_parameters"] | vars(self)["_modules"])[name]
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #c44a0101
-@module_class.mistake("parameters-only", "A module is put away, and not found again: "
-                                         "`__getattr__` looks "
-                      "into `_parameters` alone.", "There are two dictionaries to look into.")
+# %% ../../nbs/tools/exercises/chapter7.ipynb #07ef05e9
+@module_class.mistake(
+    "parameters-only", "A module is put away, and not found again: `__getattr__` looks into "
+    "`_parameters` alone.",
+    "There are two dictionaries to look into.")
 @wrong_get
 def _(self, name):
     if name in vars(self)["_parameters"]: return vars(self)["_parameters"][name]
     raise AttributeError(name)
 
-module_class.mistake("shared-dictionaries", "All modules have the same two dictionaries: what one "
-                     "registers, every other has too.",
-                     "What stands in the body of a class is made once. What makes one for each "
-                     "object?")(
+module_class.mistake(
+    "shared-dictionaries", "All modules have the same two dictionaries: what one registers, every "
+    "other has too.",
+    "What stands in the body of a class is made once. What makes one for each object?")(
     with_methods(__init__=lambda *_: lambda self: None, _parameters=lambda *_: {},
                  _modules=lambda *_: {}))
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #112fd47a
+# %% ../../nbs/tools/exercises/chapter7.ipynb #6411dbf4
 def wrong_walk(walk):
     "The class with other `parameters`."
     return with_methods(parameters=lambda Module, Param: walk)
 
-@module_class.mistake("own-only", "`parameters()` gives those of the module itself, and none of "
-                                  "those within.",
-                      "Each child has a method `parameters`, too.")
+@module_class.mistake(
+    "own-only", "`parameters()` gives those of the module itself, and none of those within.",
+    "Each child has a method `parameters`, too.")
 @wrong_walk
 def _(self): yield from self._parameters.values()
 
-@module_class.mistake("one-floor", "`parameters()` finds those of the module and of its children, "
-                                   "but "
-                      "none that lie deeper.", "What should a child pass on: its dictionary, or "
-                                               "its `parameters()`?")
+@module_class.mistake(
+    "one-floor", "`parameters()` finds those of the module and of its children, but none that lie "
+    "deeper.",
+    "What should a child pass on: its dictionary, or its `parameters()`?")
 @wrong_walk
 def _(self):
     yield from self._parameters.values()
     for child in self._modules.values(): yield from child._parameters.values()
 
-# %% ../../nbs/tools/exercises/chapter7.ipynb #b614d7c8
-@module_class.mistake("not-passed-on", "What `parameters()` yields for a child is a generator, "
-                                       "where the "
-                      "tensors themselves are wanted.", "`yield` gives one thing; what gives all "
-                                                        "of its?")
+# %% ../../nbs/tools/exercises/chapter7.ipynb #cf7f30dc
+@module_class.mistake(
+    "not-passed-on", "What `parameters()` yields for a child is a generator, where the tensors "
+    "themselves are wanted.",
+    "`yield` gives one thing; what gives all of its?")
 @wrong_walk
 def _(self):
     yield from self._parameters.values()

@@ -11,7 +11,7 @@ from .. import nn
 from .tasks import exercise
 from ..nn import Linear, Parameter, functional
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #1b0c423d
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #986ef7fe
 @exercise(chapter=7, minutes=10, level="middle", hints=[
     "In `forward`, if `self.training`: the new mean is the old one, plus a tenth of (mean of the "
     "rows minus old mean).",
@@ -22,14 +22,15 @@ from ..nn import Linear, Parameter, functional
     "`self.mean.data = self.mean.data + 0.1 * (x.mean(0) - self.mean.data)`, only in training; "
     "`return x - self.mean`."])
 def running_mean(n):
-    "A module: m(x) is x - m.mean; in training the mean first moves a tenth of the way to that of "
-    "the rows. It is saved, not learned."
+    "A module: m(x) is x - m.mean; the mean follows the rows in training, is saved, not learned."
     return Kept(n)
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #84444368
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f6fca61c
+#| export
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f6d21ba9
 class Kept(nn.Module):
-    "Keeps a mean as a parameter that does not learn. What a mistake does otherwise stands in its "
-    "class."
+    "Keeps a mean as a parameter that does not learn; a mistake changes one method."
     rate = 0.1
 
     def __init__(self, n):
@@ -55,7 +56,7 @@ def _(rng):
     yield "one batch of 4 rows", dict(n=3, batches=[new(4, 3)], x=new(2, 3))
     yield "three batches", dict(n=2, batches=[new(5, 2), new(3, 2), new(5, 2)], x=new(4, 2))
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c00136ae
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #13035824
 @running_mean.observe
 def _(fn, n, batches, x):
     module = fn(n)
@@ -67,11 +68,10 @@ def _(fn, n, batches, x):
     yield "what its state has", ", ".join(module.state_dict())
     other = fn(n)
     other.load_state_dict(module.state_dict())
-    yield "the mean of another, into which the state was loaded", (
-        array_of(other.mean))
+    yield "the mean of another, when it has loaded the state", array_of(other.mean)
     yield "how many parameters learn", sum(p.requires_grad for p in module.parameters())
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #dc836875
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #ff06e567
 @running_mean.also_right
 class Anew(Kept):
     "A new parameter each time."
@@ -85,9 +85,11 @@ def kept(**changes):
     "The class with other methods."
     return type("Kept", (Kept,), {"remembers": Kept.remembers} | changes)
 
-@running_mean.mistake("plain-array", "The mean is an array, which no state dict has: when the "
-                                     "network is saved and loaded, "
-                      "it is 0 again.", "What is registered, and could be told not to learn?")
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #1d792179
+@running_mean.mistake(
+    "plain-array", "The mean is an array, which no state dict has: when the network is saved and "
+    "loaded, it is 0 again.",
+    "What is registered, and could be told not to learn?")
 class Plain(Kept):
     "An array as a plain attribute."
     def first(self, zeros): return zeros
@@ -95,39 +97,47 @@ class Plain(Kept):
         if self.training: self.mean = self.mean + 0.1 * (x.mean(0) - self.mean)
         return x - self.mean
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #39496248
-running_mean.mistake("learned", "The mean is right, and it is a parameter that learns: an "
-                                "optimiser would change it.",
-                     "A parameter can be told that it needs no gradient.")(
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #dbc073ea
+running_mean.mistake(
+    "learned", "The mean is right, and it is a parameter that learns: an optimiser would change "
+    "it.",
+    "A parameter can be told that it needs no gradient.")(
     kept(first=lambda self, zeros: Parameter(zeros)))
-running_mean.mistake("remembers-in-use", "The mean moves in use, too: the answer for one image "
-                                         "depends on the images before it.",
-                     "What tells you whether you are being trained?")(
+running_mean.mistake(
+    "remembers-in-use", "The mean moves in use, too: the answer for one image depends on the "
+    "images before it.",
+    "What tells you whether you are being trained?")(
     kept(remembers=lambda self: True))
-running_mean.mistake("last-batch", "The mean is that of the last batch; what was before is "
-                                   "forgotten.",
-                     "A tenth of the way: how much of the old mean stays?")(kept(rate=1.0))
-running_mean.mistake("nine-tenths", "The mean moves nine tenths of the way, not one: the two "
-                                    "weights are exchanged.",
-                     "Which of the two is the memory, and which the news?")(kept(rate=0.9))
-running_mean.mistake("one-mean", "There is one mean for all columns.",
-                     "Which axis does the mean walk along, and what is left?")(
+running_mean.mistake(
+    "last-batch", "The mean is that of the last batch; what was before is forgotten.",
+    "A tenth of the way: how much of the old mean stays?")(kept(rate=1.0))
+running_mean.mistake(
+    "nine-tenths", "The mean moves nine tenths of the way, not one: the two weights are exchanged.",
+    "Which of the two is the memory, and which the news?")(kept(rate=0.9))
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f19ec495
+running_mean.mistake(
+    "one-mean", "There is one mean for all columns.",
+    "Which axis does the mean walk along, and what is left?")(
     kept(seen=lambda self, x: x.mean()))
-running_mean.mistake("sum", "It moves towards the sum of the rows, not towards their mean.",
-                     "Divide by the number of rows.")(
+running_mean.mistake(
+    "sum", "It moves towards the sum of the rows, not towards their mean.",
+    "Divide by the number of rows.")(
     kept(seen=lambda self, x: x.sum(0)))
-running_mean.mistake("never", "The mean stays 0.", "Is the new one written to the attribute from "
-                                                   "which the old one was read?")(
+running_mean.mistake(
+    "never", "The mean stays 0.",
+    "Is the new one written to the attribute from which the old one was read?")(
     kept(remembers=lambda self: False))
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #d008132a
-@running_mean.mistake("not-subtracted", "In use it gives x as it is.",
-                      "The mean is learned in training, and subtracted in both modes.")
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #64a5de4e
+@running_mean.mistake(
+    "not-subtracted", "In use it gives x as it is.",
+    "The mean is learned in training, and subtracted in both modes.")
 class Idle(Kept):
     "Does nothing in use."
     def forward(self, x): return super().forward(x) if self.training else x
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #dad5355a
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #a49fc1f2
 @exercise(chapter=7, minutes=10, level="hard", hints=[
     "The way in is a `Linear(n, n_hidden)` and a relu. What does the way out need that is new? "
     "Only a bias, of (n,).",
@@ -137,12 +147,12 @@ class Idle(Kept):
     "`functional.linear(h, self.encode.weight.T, self.shift)`, where shift is a Parameter of n "
     "zeros."])
 def autoencoder(n, n_hidden):
-    "A module n -> n_hidden -> n with a relu between and a bias on both ways; the way out uses "
-    "the weight of the way in, transposed."
+    "A module n -> n_hidden -> n; the way out uses the weight of the way in, transposed."
     return Tied(n, n_hidden)
 
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #a391490c
 class Tied(nn.Module):
-    "One weight for both ways. What a mistake does otherwise stands in its class."
+    "One weight for both ways; a mistake changes one method."
     def __init__(self, n, n_hidden):
         super().__init__()
         self.encode, self.shift = Linear(n, n_hidden), Parameter(np.zeros(n, np.float32))
@@ -187,11 +197,12 @@ class Bare(nn.Module):
 
 autoencoder.right.append(tied())
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c6661d43
-@autoencoder.mistake("two-weights", "There are two weights, one for each way: they begin alike at "
-                                    "best, and learn apart.",
-                     "`Linear(n_hidden, n)`, or `Parameter(weight.T)`, is a parameter of its own. "
-                     "Use the first one's.")
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #424e7527
+@autoencoder.mistake(
+    "two-weights", "There are two weights, one for each way: they begin alike at best, and learn "
+    "apart.",
+    "`Linear(n_hidden, n)`, or `Parameter(weight.T)`, is a parameter of its own. Use the first "
+    "one's.")
 class Untied(Tied):
     "Two linear layers."
     def __init__(self, n, n_hidden):
@@ -199,28 +210,29 @@ class Untied(Tied):
         self.encode, self.decode = Linear(n, n_hidden), Linear(n_hidden, n)
     def forward(self, x): return self.decode(self.hidden(x))
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #16bc21af
-autoencoder.mistake("one-way-only", "What it gives is right. But on the way out the weight is "
-                                    "used as plain numbers, so no "
-                    "gradient comes from there.", "`weight.data` is an array, of which the engine "
-                                                  "knows nothing.")(
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #7c728fec
+autoencoder.mistake(
+    "one-way-only", "What it gives is right. But on the way out the weight is used as plain "
+    "numbers, so no gradient comes from there.",
+    "`weight.data` is an array, of which the engine knows nothing.")(
     tied(forward=lambda self, x: functional.linear(
         self.hidden(x), self.encode.weight.data.T, self.shift)))
-autoencoder.mistake("no-relu", "There is no relu between the two ways, so both together are one "
-                               "linear layer.",
-                    "What stands between the two?")(tied(hidden=lambda self, x: self.encode(x)))
-autoencoder.mistake("relu-at-the-end", "There is a relu after the way out, too: nothing below 0 "
-                                       "can come out.",
-                    "Images that were normalised have values below 0.")(
+autoencoder.mistake(
+    "no-relu", "There is no relu between the two ways, so both together are one linear layer.",
+    "What stands between the two?")(tied(hidden=lambda self, x: self.encode(x)))
+autoencoder.mistake(
+    "relu-at-the-end", "There is a relu after the way out, too: nothing below 0 can come out.",
+    "Images that were normalised have values below 0.")(
     tied(forward=lambda self, x: functional.relu(Tied.forward(self, x))))
-autoencoder.mistake("half-way", "It gives what is in the middle, and does not come back.",
-                    "What leads from n_hidden to n?")(
+autoencoder.mistake(
+    "half-way", "It gives what is in the middle, and does not come back.",
+    "What leads from n_hidden to n?")(
     tied(forward=lambda self, x: self.hidden(x) + 0 * self.shift.sum()))
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c38db976
-@autoencoder.mistake("no-bias-out", "The way out has no bias that learns: there is none, or it is "
-                                    "not registered.", "It has n numbers, and the class of what "
-                                                       "is to be learned.")
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #e86579ea
+@autoencoder.mistake(
+    "no-bias-out", "The way out has no bias that learns: there is none, or it is not registered.",
+    "It has n numbers, and the class of what is to be learned.")
 class NoBias(Tied):
     "One bias alone."
     def __init__(self, n, n_hidden):

@@ -44,7 +44,7 @@ def _(fn, module):
     module.load_state_dict(state)
     for path, x in module.state_dict().items(): yield f"{path}, when it is loaded again", x
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #a0f6d434
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #c0f964d5
 @snapshot.also_right
 def _(module): return copy.deepcopy(module.state_dict())
 
@@ -56,32 +56,34 @@ def _(module):
 @snapshot.also_right
 def _(module): return {path: x.tolist() for path, x in module.state_dict().items()}
 
-@snapshot.mistake("the-same-arrays", "The module learns on, and what was kept changes with it.",
-                  "The dictionary is a new one. What does it hold?")
+@snapshot.mistake(
+    "the-same-arrays", "The module learns on, and what was kept changes with it.",
+    "The dictionary is a new one. What does it hold?")
 def _(module): return dict(module.state_dict())
 
-@snapshot.mistake("shared-once", "A parameter that stands in two places is under its first path "
-                                 "only, so "
-                  "`load_state_dict` misses the other.", "What does `state_dict` give, and what "
-                                                         "`named_parameters`?")
+@snapshot.mistake(
+    "shared-once", "A parameter that stands in two places is under its first path only, so "
+    "`load_state_dict` misses the other.",
+    "What does `state_dict` give, and what `named_parameters`?")
 def _(module): return {path: p.data.copy() for path, p in module.named_parameters()}
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #4d7bd668
-@snapshot.mistake("frozen-left-out", "A parameter that is not to learn is left out; but the "
-                                     "network needs its "
-                  "numbers as well.", "What is learned is one question, what belongs to the "
-                                      "network another.")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #6097ab32
+@snapshot.mistake(
+    "frozen-left-out", "A parameter that is not to learn is left out; but the network needs its "
+    "numbers as well.",
+    "What is learned is one question, what belongs to the network another.")
 def _(module):
     pairs = module.named_parameters(remove_duplicate=False)
     return {path: p.data.copy() for path, p in pairs if p.requires_grad}
 
-@snapshot.mistake("own-only", "Only the module's own parameters are kept, without those of the "
-                              "modules within.",
-                  "Who knows all paths?")
+@snapshot.mistake(
+    "own-only", "Only the module's own parameters are kept, without those of the modules within.",
+    "Who knows all paths?")
 def _(module): return {name: p.data.copy() for name, p in module._parameters.items()}
 
-@snapshot.mistake("by-name", "Each array stands under its last name, not under its path.",
-                  "A network may have ten arrays that are called `weight`.")
+@snapshot.mistake(
+    "by-name", "Each array stands under its last name, not under its path.",
+    "A network may have ten arrays that are called `weight`.")
 def _(module): return {path.split(".")[-1]: x.copy() for path, x in module.state_dict().items()}
 
 # %% ../../nbs/tools/exercises/chapter7_layers.ipynb #a1ef1acf
@@ -114,7 +116,7 @@ def _(fn, module, mode):
         yield name, "in training" if part.training else "in use"
     yield "module.train", "a method" if callable(module.train) else "no method"
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #8ae715bc
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #b8fc0746
 @set_mode.also_right
 def _(module, mode):
     for part in module.modules(): part.training = mode
@@ -124,54 +126,61 @@ def _(module, mode):
     module.training = mode
     for child in module._modules.values(): set_mode.right[1](child, mode)
 
-@set_mode.mistake("itself-only", "The module itself has the mode, and no module within.",
-                  "A network has no dropout of its own: it lies in a child.")
+@set_mode.mistake(
+    "itself-only", "The module itself has the mode, and no module within.",
+    "A network has no dropout of its own: it lies in a child.")
 def _(module, mode): module.training = mode
 
-@set_mode.mistake("one-floor", "The module and its children have the mode, and nothing deeper.",
-                  "A child has children, too: what should be called for it?")
+@set_mode.mistake(
+    "one-floor", "The module and its children have the mode, and nothing deeper.",
+    "A child has children, too: what should be called for it?")
 def _(module, mode):
     for part in (module, *module.children()): part.training = mode
 
-@set_mode.mistake("children-only", "All within have the mode, but not the module itself.",
-                  "Where is `training` of the module that you were given?")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #54eb402b
+@set_mode.mistake(
+    "children-only", "All within have the mode, but not the module itself.",
+    "Where is `training` of the module that you were given?")
 def _(module, mode):
     for part in [*module.modules()][1:]: part.training = mode
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #5bc11718
-@set_mode.mistake("names", "`_modules` is a dictionary: a loop over it gives names, which are "
-                           "texts.",
-                  "Its values are the modules; `children()` gives these.")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #456c154c
+@set_mode.mistake(
+    "names", "`_modules` is a dictionary: a loop over it gives names, which are texts.",
+    "Its values are the modules; `children()` gives these.")
 def _(module, mode):
     module.training = mode
     for child in module._modules: child.training = mode
 
-@set_mode.mistake("nobody", "Each module asks its children, and none says anything to itself.",
-                  "At the end of the way down there must be one that does it.")
+@set_mode.mistake(
+    "nobody", "Each module asks its children, and none says anything to itself.",
+    "At the end of the way down there must be one that does it.")
 def _(module, mode):
     for child in module.children(): set_mode.mistakes[4].fn(child, mode)
 
-@set_mode.mistake("first-branch", "Only the first child is reached: a `return` in the loop ends "
-                                  "it.",
-                  "How often does the loop go round?")
+@set_mode.mistake(
+    "first-branch", "Only the first child is reached: a `return` in the loop ends it.",
+    "How often does the loop go round?")
 def _(module, mode):
     module.training = mode
     for child in module.children(): return set_mode.mistakes[5].fn(child, mode)
 
-@set_mode.mistake("always-true", "They are all in training, whichever mode is asked for.",
-                  "Which of your two arguments is never used?")
+@set_mode.mistake(
+    "always-true", "They are all in training, whichever mode is asked for.",
+    "Which of your two arguments is never used?")
 def _(module, mode): module.train(True)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #1ec07620
-@set_mode.mistake("toggled", "Each mode is turned round, so whoever was in use is in training now.",
-                  "It should be the same whatever the mode was before.")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #4ec0ef7b
+@set_mode.mistake(
+    "toggled", "Each mode is turned round, so whoever was in use is in training now.",
+    "It should be the same whatever the mode was before.")
 def _(module, mode):
     for part in module.modules(): part.training = not part.training
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #ccc76625
-@set_mode.mistake("method-replaced", "It writes over the method `train`, and `training` stays as "
-                                     "it was.",
-                  "`module.train` is a method; what is the attribute called?")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #a160f45e
+@set_mode.mistake(
+    "method-replaced", "It writes over the method `train`, and `training` stays as it was.",
+    "`module.train` is a method; what is the attribute called?")
 def _(module, mode):
     for part in module.modules(): part.train = mode
 
@@ -199,65 +208,68 @@ def _(rng):
     new = lambda *shape: rng.normal(size=shape)
     return dict(dout=new(64, 50), x=new(64, 784), w=new(50, 784), b=new(50))
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #2de552b9
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d8eacbf1
 @linear_t_grad.also_right
 def _(dout, x, w, b): return [dout @ w, np.einsum("no,ni->oi", dout, x), np.ones(len(x)) @ dout]
 
 @linear_t_grad.also_right
 def _(dout, x, w, b): return dout @ w, (x.T @ dout).T, dout.astype(np.float32).sum(0)
 
-@linear_t_grad.mistake("of-chapter-4", "dw is chapter 4's, for a weight of (n_in, n_out); this "
-                                       "weight is (n_out, n_in).",
-                       "Write both shapes beside dw: what has been turned round since chapter 4?")
+@linear_t_grad.mistake(
+    "of-chapter-4", "dw is chapter 4's, for a weight of (n_in, n_out); this weight is (n_out, "
+    "n_in).",
+    "Write both shapes beside dw: what has been turned round since chapter 4?")
 def _(dout, x, w, b): return dout @ w, x.T @ dout, dout.sum(0)
 
-@linear_t_grad.mistake("dx-of-chapter-4", "dx uses w.T, as in chapter 4, where the weight was "
-                                          "(n_in, n_out).",
-                       "dout is (n, n_out) and w is (n_out, n_in): is anything left to transpose?")
+@linear_t_grad.mistake(
+    "dx-of-chapter-4", "dx uses w.T, as in chapter 4, where the weight was (n_in, n_out).",
+    "dout is (n, n_out) and w is (n_out, n_in): is anything left to transpose?")
 def _(dout, x, w, b): return dout @ w.T, dout.T @ x, dout.sum(0)
 
-@linear_t_grad.mistake("all-of-chapter-4", "All three are those of chapter 4, for a weight of "
-                                           "(n_in, n_out).",
-                       "What is transposed on the way forward that was not before?")
+@linear_t_grad.mistake(
+    "all-of-chapter-4", "All three are those of chapter 4, for a weight of (n_in, n_out).",
+    "What is transposed on the way forward that was not before?")
 def _(dout, x, w, b): return dout @ w.T, x.T @ dout, dout.sum(0)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #e686326f
-@linear_t_grad.mistake("db-not-summed", "dx and dw are right; db has a row for each row of x, and "
-                                        "b has none.",
-                       "b was used once in every row: what becomes of gradients that meet?")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d60050ad
+@linear_t_grad.mistake(
+    "db-not-summed", "dx and dw are right; db has a row for each row of x, and b has none.",
+    "b was used once in every row: what becomes of gradients that meet?")
 def _(dout, x, w, b): return dout @ w, dout.T @ x, dout
 
-@linear_t_grad.mistake("db-averaged", "dx and dw are right; db is a mean over the rows, and "
-                                      "should be a sum.",
-                       "The 1/n, if there is one, is in dout already.")
+@linear_t_grad.mistake(
+    "db-averaged", "dx and dw are right; db is a mean over the rows, and should be a sum.",
+    "The 1/n, if there is one, is in dout already.")
 def _(dout, x, w, b): return dout @ w, dout.T @ x, dout.mean(0)
 
-@linear_t_grad.mistake("db-of-rows", "dx and dw are right; db is summed within each row, so it "
-                                     "has one number for "
-                       "each row.", "It should have one for each unit: over which axis is the sum?")
+@linear_t_grad.mistake(
+    "db-of-rows", "dx and dw are right; db is summed within each row, so it has one number for "
+    "each row.",
+    "It should have one for each unit: over which axis is the sum?")
 def _(dout, x, w, b): return dout @ w, dout.T @ x, dout.sum(1)
 
-@linear_t_grad.mistake("db-one-number", "dx and dw are right; db is one number for all units.",
-                       "Each unit has a bias of its own: over which axis is the sum?")
+@linear_t_grad.mistake(
+    "db-one-number", "dx and dw are right; db is one number for all units.",
+    "Each unit has a bias of its own: over which axis is the sum?")
 def _(dout, x, w, b): return dout @ w, dout.T @ x, dout.sum()
 
-@linear_t_grad.mistake("dw-averaged", "dw is divided by the number of rows.",
-                       "The 1/n, if there is one, is in dout already.")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #80e3d6d1
+@linear_t_grad.mistake(
+    "dw-averaged", "dw is divided by the number of rows.",
+    "The 1/n, if there is one, is in dout already.")
 def _(dout, x, w, b): return dout @ w, dout.T @ x / len(x), dout.sum(0)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #f8e9cbe0
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #32047b07
 @exercise(chapter=7, minutes=6, level="middle", rtol=0.05, hints=[
     "A mask: `rng.random(x.shape)` is below p with probability p. A comparison gives True and "
-    "False, and "
-    "in a product these are 1 and 0.",
+    "False, and in a product these are 1 and 0.",
     "In training the next layer is given (1 - p) x on average, in use x. By what do you have to "
     "divide to make both x?",
     "In use, `if not training: return x`. Otherwise x times the mask, divided by what is kept on "
     "average.",
     "`kept = rng.random(x.shape) >= p`, and then `x * kept / (1 - p)`."])
 def dropout(x, p, rng, training):
-    "In training each number 0 with probability p, at random, and the others larger, so that the "
-    "average stays; in use x."
+    "In training some numbers 0, the others larger, so that the average stays; in use x."
     return functional.dropout(Tensor(x), p, training, rng).data
 
 @dropout.inputs
@@ -285,7 +297,7 @@ def _(fn, x, p, rng, training):
     yield "what a second call drops", dropped(rng)
     yield "what the same generator drops again", dropped(same_rng)
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #ddde8199
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #f4d22b6f
 @dropout.also_right
 def _(x, p, rng, training):
     if not training or p == 0: return x
@@ -296,9 +308,9 @@ def _(x, p, rng, training):
     kept = rng.random(x.shape) < 1 - p
     return x * kept / (1 - p) if training else x.copy()
 
-@dropout.convention("This is the classic dropout, which scales in use and not in training: as "
-                    "right, and the price is "
-                    "paid at every use.")
+@dropout.convention(
+    "This is the classic dropout, which scales in use and not in training: as right, and the price "
+    "is paid at every use.")
 def _(x, p, rng, training): return x * (rng.random(x.shape) >= p) if training else x * (1 - p)
 
 def masked(factor, used=lambda x, p: x, chance=lambda p: 1 - p, shape=lambda x: x.shape,
@@ -310,54 +322,64 @@ def masked(factor, used=lambda x, p: x, chance=lambda p: 1 - p, shape=lambda x: 
         return np.where(kept, x * factor(p or 1e-9), 0.0) * np.ones(x.shape)
     return wrong
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #af737135
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #b404902f
 right = lambda p: 1 / (1 - p)
-dropout.mistake("unscaled", "What is kept stays as it was, so that on average the next layer is "
-                            "given less in training than in use.",
-                "By how much is the average smaller? In which of the two modes is something done "
-                "about it?")(masked(lambda p: 1))
-dropout.mistake("over-p", "What is kept is divided by p, the share that is dropped.",
-                "With p = 0.5 nobody would notice. Which share is kept?")(masked(lambda p: 1 / p))
-dropout.mistake("smaller", "What is kept is multiplied by 1 - p, so the average becomes smaller "
-                           "still.",
-                "Half of the numbers are gone: must the others grow, or shrink?")(
+dropout.mistake(
+    "unscaled", "What is kept stays as it was, so that on average the next layer is given less in "
+    "training than in use.",
+    "By how much is the average smaller? In which of the two modes is something done about it?")(
+    masked(lambda p: 1))
+dropout.mistake(
+    "over-p", "What is kept is divided by p, the share that is dropped.",
+    "With p = 0.5 nobody would notice. Which share is kept?")(masked(lambda p: 1 / p))
+dropout.mistake(
+    "smaller", "What is kept is multiplied by 1 - p, so the average becomes smaller still.",
+    "Half of the numbers are gone: must the others grow, or shrink?")(
     masked(lambda p: 1 - p))
 
-dropout.mistake("kept-with-p", "A number is kept with probability p, and dropped otherwise.",
-                "`rng.random() < p` is true with probability p: is true to mean kept, or dropped?")(
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #8c706190
+dropout.mistake(
+    "kept-with-p", "A number is kept with probability p, and dropped otherwise.",
+    "`rng.random() < p` is true with probability p: is true to mean kept, or dropped?")(
     masked(right, chance=lambda p: p))
-dropout.mistake("keep-prob", "Here p is the probability to be kept; in this chapter, as in "
-                             "PyTorch, it is that to be dropped.",
-                "Exchange p and 1 - p, in both places.")(
+dropout.mistake(
+    "keep-prob", "Here p is the probability to be kept; in this chapter, as in PyTorch, it is that "
+    "to be dropped.",
+    "Exchange p and 1 - p, in both places.")(
     masked(lambda p: 1 / p, chance=lambda p: p))
-dropout.mistake("scaled-twice", "It is scaled in training, and once more in use.",
-                "What is kept was enlarged already, so that in use nothing has to be done.")(
+dropout.mistake(
+    "scaled-twice", "It is scaled in training, and once more in use.",
+    "What is kept was enlarged already, so that in use nothing has to be done.")(
     masked(right, lambda x, p: x * (1 - p)))
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d13db566
-dropout.mistake("enlarged-in-use", "In use the numbers are enlarged, though none was dropped.",
-                "In which mode is the average of x not x?")(masked(right, lambda x, p: x / (1 - p)))
-dropout.mistake("all-or-nothing", "One random number decides for all: everything is dropped, or "
-                                  "nothing.",
-                "A mask has the shape of x.")(masked(right, shape=lambda x: ()))
-dropout.mistake("one-mask-for-all-rows", "All rows of x lose the same columns.",
-                "A mask has the shape of x, not of one row.")(
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d7b4fd8c
+dropout.mistake(
+    "enlarged-in-use", "In use the numbers are enlarged, though none was dropped.",
+    "In which mode is the average of x not x?")(masked(right, lambda x, p: x / (1 - p)))
+dropout.mistake(
+    "all-or-nothing", "One random number decides for all: everything is dropped, or nothing.",
+    "A mask has the shape of x.")(masked(right, shape=lambda x: ()))
+dropout.mistake(
+    "one-mask-for-all-rows", "All rows of x lose the same columns.",
+    "A mask has the shape of x, not of one row.")(
     masked(right, shape=lambda x: x.shape[1:]))
 
-dropout.mistake("whole-rows", "A row is dropped as a whole, or kept as a whole.",
-                "A mask has the shape of x, not of one column.")(
+dropout.mistake(
+    "whole-rows", "A row is dropped as a whole, or kept as a whole.",
+    "A mask has the shape of x, not of one column.")(
     masked(right, shape=lambda x: (len(x), 1)))
-dropout.mistake("always-the-same", "Every call drops the same numbers, so some never learn "
-                                   "anything.",
-                "A generator that is made in the function begins anew at each call: which one "
-                "were you given?")(
+dropout.mistake(
+    "always-the-same", "Every call drops the same numbers, so some never learn anything.",
+    "A generator that is made in the function begins anew at each call: which one were you given?")(
     masked(right, rng_of=lambda rng: np.random.default_rng(0)))
-dropout.mistake("another-generator", "The random numbers come from another generator than the one "
-                                     "that it is given: a run "
-                "cannot be repeated.", "Which `rng` do you ask?")(
+dropout.mistake(
+    "another-generator", "The random numbers come from another generator than the one that it is "
+    "given: a run cannot be repeated.",
+    "Which `rng` do you ask?")(
     masked(right, rng_of=lambda rng: np.random.default_rng()))
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #72f18301
-@dropout.mistake("active-in-use", "In use, too, numbers are dropped.",
-                 "What does `training` say, and what do you do with it?")
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #26fcbb9c
+@dropout.mistake(
+    "active-in-use", "In use, too, numbers are dropped.",
+    "What does `training` say, and what do you do with it?")
 def _(x, p, rng, training): return functional.dropout(Tensor(x), p, True, rng).data

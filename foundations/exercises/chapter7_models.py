@@ -41,55 +41,62 @@ def _(rng):
     yield "no bias", dict(model=Linear(6, 2, bias=False))
     yield "no parameter at all", dict(model=nn.ReLU())
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #87f0514b
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #eaad941a
 @parameter_count.also_right
 def _(model):
     learned = {p for p in model.parameters() if p.requires_grad}
     return np.sum([np.prod(p.shape) for p in learned])
 
-@parameter_count.mistake("frozen-too", "It counts numbers that are not to learn.",
-                         "What does a frozen parameter say of itself?")
+@parameter_count.mistake(
+    "frozen-too", "It counts numbers that are not to learn.",
+    "What does a frozen parameter say of itself?")
 def _(model): return sum(p.numel() for p in model.parameters())
 
-@parameter_count.mistake("twice", "A weight that two layers share is counted twice.",
-                         "`state_dict` has it under both paths; who gives each parameter once?")
+@parameter_count.mistake(
+    "twice", "A weight that two layers share is counted twice.",
+    "`state_dict` has it under both paths; who gives each parameter once?")
 def _(model):
     pairs = model.named_parameters(remove_duplicate=False)
     return sum(p.numel() for _, p in pairs if p.requires_grad)
 
-@parameter_count.mistake("twice-and-frozen", "A weight that two layers share is counted twice, "
-                                             "and what is not to learn is counted too.",
-                         "`state_dict` has all that is to be saved. What is to be learned is "
-                         "another question.")
+@parameter_count.mistake(
+    "twice-and-frozen", "A weight that two layers share is counted twice, and what is not to learn "
+    "is counted too.",
+    "`state_dict` has all that is to be saved. What is to be learned is another question.")
 def _(model): return sum(x.size for x in model.state_dict().values())
 
-@parameter_count.mistake("tensors", "It counts the tensors, not the numbers in them.",
-                         "How many numbers has a weight of (3, 4)?")
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #36fe7469
+@parameter_count.mistake(
+    "tensors", "It counts the tensors, not the numbers in them.",
+    "How many numbers has a weight of (3, 4)?")
 def _(model): return sum(p.requires_grad for p in model.parameters())
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #dc62666e
-@parameter_count.mistake("all-tensors", "It counts the tensors, not the numbers in them, and "
-                                        "those that are not to learn as well.",
-                         "How many numbers has a weight of (3, 4)?")
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #59feaecd
+@parameter_count.mistake(
+    "all-tensors", "It counts the tensors, not the numbers in them, and those that are not to "
+    "learn as well.",
+    "How many numbers has a weight of (3, 4)?")
 def _(model): return len(list(model.parameters()))
 
-@parameter_count.mistake("size-is-a-method", "`p.size` is a method, as in PyTorch, and what it "
-                                             "gives is "
-                         "a shape.", "Which method gives how many numbers there are? The Tab key "
-                                     "shows all.")
+@parameter_count.mistake(
+    "size-is-a-method", "`p.size` is a method, as in PyTorch, and what it gives is a shape.",
+    "Which method gives how many numbers there are? The Tab key shows all.")
 def _(model): return sum(p.size for p in model.parameters() if p.requires_grad)
 
-@parameter_count.mistake("rows", "It counts the rows of each tensor, not its numbers.",
-                         "`len` is the first size of a shape; what is the product of all sizes?")
+@parameter_count.mistake(
+    "rows", "It counts the rows of each tensor, not its numbers.",
+    "`len` is the first size of a shape; what is the product of all sizes?")
 def _(model): return sum(len(p.data) for p in model.parameters() if p.requires_grad)
 
-@parameter_count.mistake("weights-only", "It leaves out the biases.", "Which parameters have a "
-                                                                      "single axis?")
+@parameter_count.mistake(
+    "weights-only", "It leaves out the biases.",
+    "Which parameters have a single axis?")
 def _(model): return sum(p.numel() for p in model.parameters() if p.requires_grad and p.ndim == 2)
 
-@parameter_count.mistake("own-only", "It counts the model's own parameters, and none of those "
-                                     "within.",
-                         "`vars` and `_parameters` know nothing of the children.")
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #e6cedb19
+@parameter_count.mistake(
+    "own-only", "It counts the model's own parameters, and none of those within.",
+    "`vars` and `_parameters` know nothing of the children.")
 def _(model): return sum(p.numel() for p in model.parameters(recurse=False) if p.requires_grad)
 
 # %% ../../nbs/tools/exercises/chapter7_models.ipynb #f2cedcd3
@@ -125,7 +132,7 @@ def _(fn, model, name):
     yield "modules with an attribute requires_grad", sum(
         hasattr(module, "requires_grad") for module in model.modules())
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #060c5837
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #74c8fd0d
 @learn_only.also_right
 def _(model, name):
     for path, p in model.named_parameters(): p.requires_grad_(path.split(".")[0] == name)
@@ -134,56 +141,61 @@ def _(model, name):
 def _(model, name):
     for path, p in model.named_parameters(): p.requires_grad = path.startswith(name + ".")
 
-@learn_only.mistake("an-attribute", "All learn as before: `requires_grad = ...` at a module only "
-                                    "makes a new attribute.",
-                    "The method that tells the parameters has an underscore at its end.")
+@learn_only.mistake(
+    "an-attribute", "All learn as before: `requires_grad = ...` at a module only makes a new "
+    "attribute.",
+    "The method that tells the parameters has an underscore at its end.")
 def _(model, name): model.requires_grad = False
 
-@learn_only.mistake("all-frozen", "Now nothing learns at all.", "Who tells the child that it is "
-                                                                "to learn again, and when?")
+@learn_only.mistake(
+    "all-frozen", "Now nothing learns at all.",
+    "Who tells the child that it is to learn again, and when?")
 def _(model, name): model.requires_grad_(False)
 
-@learn_only.mistake("others-only", "The others are frozen; but a child that was frozen before "
-                                   "stays so.",
-                    "Say to every parameter what it is to be, True or False.")
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #c8b8e0c0
+@learn_only.mistake(
+    "others-only", "The others are frozen; but a child that was frozen before stays so.",
+    "Say to every parameter what it is to be, True or False.")
 def _(model, name):
     for path, p in model.named_parameters():
         if path.split(".")[0] != name: p.requires_grad_(False)
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #f0e3f0d5
-@learn_only.mistake("nothing-frozen", "The child learns, and so do all the others.",
-                    "Nobody is told to stop learning.")
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #d15a137a
+@learn_only.mistake(
+    "nothing-frozen", "The child learns, and so do all the others.",
+    "Nobody is told to stop learning.")
 def _(model, name): getattr(model, name).requires_grad_()
 
-@learn_only.mistake("the-other-way", "The child is frozen, and all the others learn.",
-                    "Exchange True and False.")
+@learn_only.mistake(
+    "the-other-way", "The child is frozen, and all the others learn.",
+    "Exchange True and False.")
 def _(model, name):
     model.requires_grad_(True)
     getattr(model, name).requires_grad_(False)
 
-@learn_only.mistake("own-parameter", "The children are right; but a parameter of the model itself "
-                                     "goes on learning.",
-                    "What is in no child? Begin with the model as a whole.")
+@learn_only.mistake(
+    "own-parameter", "The children are right; but a parameter of the model itself goes on "
+    "learning.",
+    "What is in no child? Begin with the model as a whole.")
 def _(model, name):
     for key, child in model.named_children(): child.requires_grad_(key == name)
 
-@learn_only.mistake("begins-with", "`header` begins with `head`, and so it learns, too.",
-                    "A path has a dot where a name ends.")
+@learn_only.mistake(
+    "begins-with", "`header` begins with `head`, and so it learns, too.",
+    "A path has a dot where a name ends.")
 def _(model, name):
     for path, p in model.named_parameters(): p.requires_grad_(path.startswith(name))
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #c8b3d445
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #9514444c
 @exercise(chapter=7, minutes=8, level="middle", hints=[
     "Three steps: remember the modes, answer in use, put the modes back.",
     "Within a network that is trained, one module may be in use on purpose: remember the mode of "
-    "each, "
-    "from `model.modules()`, before `model.eval()`.",
+    "each, from `model.modules()`, before `model.eval()`.",
     "The class of a row is the place of its largest number: `.data.argmax(1)`.",
     "`modes = [(m, m.training) for m in model.modules()]`, and at the end `for m, mode in modes: "
     "m.training = mode`."])
 def answers(model, x):
-    "The class that the model, in use, gives each row of x, (n,); afterwards all modes are as "
-    "before."
+    "The class of each row of x, (n,), from the model in use; afterwards all modes as before."
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     found = model(x).data.argmax(1)
@@ -227,33 +239,39 @@ def answering(before, after, answer=lambda out: out.data.argmax(1)):
         return found
     return wrong
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #3109e07d
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #bbdba2f5
 use, leave = (lambda model: model.eval()), (lambda model, mode: None)
-answers.mistake("in-training", "The network answers while its dropout is in training, and so the "
-                               "answers are chance.",
-                "Which method reaches all modules? `model.training = False` reaches one.")(
+answers.mistake(
+    "in-training", "The network answers while its dropout is in training, and so the answers are "
+    "chance.",
+    "Which method reaches all modules? `model.training = False` reaches one.")(
     answering(lambda model: None, leave))
-answers.mistake("stays-in-use", "The answers are right; afterwards the model stays in use, so its "
-                                "dropout is off for the rest "
-                "of the training.", "What was `training` before?")(answering(use, leave))
-answers.mistake("trained-afterwards", "The answers are right; afterwards everything is in "
-                                      "training, though it was not before.",
-                "Put back what was, not what you suppose.")(
+answers.mistake(
+    "stays-in-use", "The answers are right; afterwards the model stays in use, so its dropout is "
+    "off for the rest of the training.",
+    "What was `training` before?")(answering(use, leave))
+answers.mistake(
+    "trained-afterwards", "The answers are right; afterwards everything is in training, though it "
+    "was not before.",
+    "Put back what was, not what you suppose.")(
     answering(use, lambda model, mode: model.train()))
-answers.mistake("one-mode-for-all", "The answers are right; afterwards every module has the mode "
-                                    "of the outermost, and one within "
-                "had another.", "Each module has a mode of its own to be remembered.")(
+answers.mistake(
+    "one-mode-for-all", "The answers are right; afterwards every module has the mode of the "
+    "outermost, and one within had another.",
+    "Each module has a mode of its own to be remembered.")(
     answering(use, lambda model, mode: model.train(mode)))
 
-# %% ../../nbs/tools/exercises/chapter7_models.ipynb #9f6afb78
-answers.mistake("down-the-columns", "These are the rows with the largest number of each class, "
-                                    "not the class of each row.",
-                "There should be one answer for each row: which axis does `argmax` walk along?")(
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #3b168862
+answers.mistake(
+    "down-the-columns", "These are the rows with the largest number of each class, not the class "
+    "of each row.",
+    "There should be one answer for each row: which axis does `argmax` walk along?")(
     answering(use, leave, lambda out: out.data.argmax(0)))
-answers.mistake("one-answer", "One number comes, for all rows together.",
-                "Without an axis, `argmax` takes the array for one long row.")(
+answers.mistake(
+    "one-answer", "One number comes, for all rows together.",
+    "Without an axis, `argmax` takes the array for one long row.")(
     answering(use, leave, lambda out: out.data.argmax()))
-answers.mistake("scores", "These are the scores of all classes; the class is the place of the "
-                          "largest.",
-                "What turns a row of scores into the number of a class?")(
+answers.mistake(
+    "scores", "These are the scores of all classes; the class is the place of the largest.",
+    "What turns a row of scores into the number of a class?")(
     answering(use, leave, lambda out: out.data))

@@ -8,18 +8,16 @@ from .. import nn
 from .tasks import exercise
 from ..nn import Parameter
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #fbf1748c
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #c7d586af
 @exercise(chapter=7, minutes=8, level="middle", hints=[
     "First those of the module itself, from `module._parameters.items()`; then, for each child in "
     "`module._modules.items()`, the same function again, with a longer prefix.",
     "Let the function have a second argument, the path so far: `\"\"` at first, for a child "
     "`prefix + name + \".\"`. A function with `yield` passes on another's values by `yield from`.",
     "To give each parameter once, keep a set of those given. It has to be made anew at each call "
-    "from "
-    "outside: a default argument `seen=set()` is made once for ever.",
+    "from outside: a default argument `seen=set()` is made once for ever.",
     "The inner call: `yield from my_named_parameters(child, f\"{prefix}{name}.\", seen)`. Before "
-    "it: "
-    "`seen = set() if seen is None else seen`; and for each own parameter: is it None, or in "
+    "it: `seen = set() if seen is None else seen`; and for each own parameter: is it None, or in "
     "`seen`?"])
 def named_parameters(module):
     "Pairs of path and parameter, of the module and all within; each parameter once, and no None."
@@ -63,7 +61,7 @@ def _(fn, module):
         for name, p in sorted(zip(names, (p for _, p in found)), key=lambda pair: pair[0]):
             yield f"{name}{when}", p
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #a1906a1e
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #d7038866
 @named_parameters.also_right
 def _(module, prefix="", seen=None):
     found, seen = {}, set() if seen is None else seen
@@ -76,8 +74,7 @@ def _(module, prefix="", seen=None):
     return found
 
 def walk(module, path="", join="{}.{}".format, deeper=True):
-    "All pairs, however often a parameter comes, None too; `join` makes a path of a path and a "
-    "name."
+    "All pairs, as often as a parameter comes, None too; `join` puts a path and a name together."
     for name, p in module._parameters.items(): yield join(path, name) if path else name, p
     for name, child in module._modules.items():
         if deeper: yield from walk(child, join(path, name) if path else name, join)
@@ -86,51 +83,53 @@ def each_once(pairs):
     "Each parameter at its first path; no None."
     return {p: path for path, p in reversed(list(pairs)) if p is not None}.items()
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #b43ad3ca
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #caea1a36
 def wrong_path(join):
     "Right but for how a path is put together."
     return lambda module: [(path, p) for p, path in each_once(walk(module, join=join))]
 
-named_parameters.mistake("no-prefix", "Each has its own name alone: two layers have a `w` each, "
-                                      "and "
-                         "nobody can tell which is which.", "A path begins with the names of the "
-                                                            "modules on the way.")(
+named_parameters.mistake(
+    "no-prefix", "Each has its own name alone: two layers have a `w` each, and nobody can tell "
+    "which is which.",
+    "A path begins with the names of the modules on the way.")(
     wrong_path(lambda path, name: name))
 
-named_parameters.mistake("no-dot", "The names on the way are written one after the other, without "
-                                   "a dot.",
-                         "Is it one.w or onew? Where does the dot belong, and where not?")(
+named_parameters.mistake(
+    "no-dot", "The names on the way are written one after the other, without a dot.",
+    "Is it one.w or onew? Where does the dot belong, and where not?")(
     wrong_path(lambda path, name: path + name))
 
-named_parameters.mistake("last-two", "A path has two names at most: on the third floor the first "
-                                     "is lost.",
-                         "What a child is handed must be the whole path so far.")(
+named_parameters.mistake(
+    "last-two", "A path has two names at most: on the third floor the first is lost.",
+    "What a child is handed must be the whole path so far.")(
     wrong_path(lambda path, name: f"{path.split('.')[-1]}.{name}"))
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #105e3e29
-@named_parameters.mistake("leading-dot", "Every path begins with a dot.",
-                          "The outermost module has no name: "
-                          "what is joined with a dot when the prefix is empty?")
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #aa8cea1d
+@named_parameters.mistake(
+    "leading-dot", "Every path begins with a dot.",
+    "The outermost module has no name: what is joined with a dot when the prefix is empty?")
 def _(module): return [(f".{path}", p) for path, p in module.named_parameters()]
 
-@named_parameters.mistake("twice", "A parameter that stands in two places is given twice, so it "
-                                   "would "
-                          "take two steps in place of one.", "How do you know that one has been "
-                                                             "given already?")
+@named_parameters.mistake(
+    "twice", "A parameter that stands in two places is given twice, so it would take two steps in "
+    "place of one.",
+    "How do you know that one has been given already?")
 def _(module): return module.named_parameters(remove_duplicate=False)
 
-@named_parameters.mistake("none", "A place that holds None is given like a parameter.",
-                          "`bias=False` keeps the place of the bias, with None in it.")
+@named_parameters.mistake(
+    "none", "A place that holds None is given like a parameter.",
+    "`bias=False` keeps the place of the bias, with None in it.")
 def _(module):
     first = {path for _, path in each_once(walk(module))}
     return [(path, p) for path, p in walk(module) if p is None or path in first]
 
-@named_parameters.mistake("two-cases-left", "The paths are right. Two cases are left: a place that "
-                          "holds None, and a parameter that stands in two places.",
-                          "When has a parameter been given already? A set knows what is in it.")
+@named_parameters.mistake(
+    "two-cases-left", "The paths are right. Two cases are left: a place that holds None, and a "
+    "parameter that stands in two places.",
+    "When has a parameter been given already? A set knows what is in it.")
 def _(module): return list(walk(module))
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #dc3bfd56
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #f2c8ac39
 def listed(module, prefix="", seen=None):
     "Keeps a list of those seen; without one, a new list in each module."
     new = [] if seen is None else seen
@@ -146,42 +145,39 @@ LIST = ("`p in seen` asks a list, which compares with `==`; and `==` of two tens
 named_parameters.mistake("in-a-list", *LIST)(lambda module: listed(module, "", []))
 named_parameters.mistake("in-lists", *LIST)(listed)
 
-@named_parameters.mistake("own-only", "Only the module's own parameters are found, and none of "
-                                      "those within.",
-                          "What is in `module._modules`?")
+@named_parameters.mistake(
+    "own-only", "Only the module's own parameters are found, and none of those within.",
+    "What is in `module._modules`?")
 def _(module): return list(module._parameters.items())
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #dd00b8d7
-@named_parameters.mistake("children-only", "Parameters are looked for in the children, not in the "
-                                           "module "
-                          "itself.", "A module may have both: some parameters of its own, and "
-                                     "modules.")
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #6fedb442
+@named_parameters.mistake(
+    "children-only", "Parameters are looked for in the children, not in the module itself.",
+    "A module may have both: some parameters of its own, and modules.")
 def _(module):
     return [(path, p) for path, p in module.named_parameters() if path not in module._parameters]
 
-@named_parameters.mistake("one-floor", "The module and its children are searched, but nothing "
-                                       "deeper.",
-                          "A child is a module like the first: which function knows what to do "
-                          "with it?")
+@named_parameters.mistake(
+    "one-floor", "The module and its children are searched, but nothing deeper.",
+    "A child is a module like the first: which function knows what to do with it?")
 def _(module):
     pairs = list(module._parameters.items())
     for name, child in module._modules.items():
         pairs += [(f"{name}.{key}", p) for key, p in child._parameters.items()]
     return [(path, p) for p, path in each_once(pairs)]
 
-# %% ../../nbs/tools/exercises/chapter7_names.ipynb #5e2223f1
-@named_parameters.mistake("seen-for-ever", "At the second call nothing is left: all were given at "
-                                           "the first.",
-                          "A default argument such as `seen=set()` is made once, when Python "
-                          "reads the `def`.")
+# %% ../../nbs/tools/exercises/chapter7_names.ipynb #1f8bbbfc
+@named_parameters.mistake(
+    "seen-for-ever", "At the second call nothing is left: all were given at the first.",
+    "A default argument such as `seen=set()` is made once, when Python reads the `def`.")
 def _(module, prefix="", seen=set()):                        # noqa: B006
     for path, p in walk(module):
         if p is not None and p not in seen: yield path, p
         seen.add(p)
 
-@named_parameters.mistake("by-name", "Two parameters with one name count as one: the later takes "
-                                     "the "
-                          "place of the earlier.", "What is the key of your dictionary, the name "
-                                                   "or the path?")
+@named_parameters.mistake(
+    "by-name", "Two parameters with one name count as one: the later takes the place of the "
+    "earlier.",
+    "What is the key of your dictionary, the name or the path?")
 def _(module):
     return {path.split(".")[-1]: p for path, p in module.named_parameters()}

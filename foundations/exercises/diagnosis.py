@@ -38,7 +38,7 @@ def idle(step: dis.Instruction) -> bool:
     if step.opname == "LOAD_GLOBAL": return step.argval == "NotImplementedError"
     return step.opname in ("RESUME", "NOP", "RETURN_VALUE", "RAISE_VARARGS", "POP_TOP", "CACHE")
 
-# %% ../../nbs/tools/exercises/diagnosis.ipynb #6c098b47
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #3a89f28f
 def diagnose(ex: Exercise, fn: Any, forward: Callable | None = None, torch: bool = False) -> Report:
     "Everything a check has to say, in the order of its questions."
     start = time.monotonic()
@@ -47,21 +47,22 @@ def diagnose(ex: Exercise, fn: Any, forward: Callable | None = None, torch: bool
     trials = ex.trials()
     if odd := not_usable(ex, fn, trials[0]): return report(ex, odd)
     inputs = [t.args for t in trials]
+    right = ex.outcomes(ex.solve, trials)        # first: what is loaded for it, the child has too
     runs = run_all(ex.call, fn, inputs, 1.4)
-    said = judge(ex, trials, runs, left())
+    said = judge(ex, trials, runs, right, left())
     if said.status == "wrong" and forward and fits_forward(ex, forward, trials, runs, left()):
         return Report(ex.name, "solved", "It is the gradient of your own forward, on every input.")
-    if said.status == "wrong": return of_memory(ex, fn, trials, runs, left()) or said
-    right = ex.outcomes(ex.solve, trials)
+    if said.mistake in [m.id for m in ex.mistakes] and said.status == "wrong": return said
+    if said.status == "wrong": return of_memory(ex, fn, trials, runs, right, left()) or said
     if torch and (odd := on_torch(ex, fn, trials, right, left)): return report(ex, odd)
     if slow := too_slow(ex, fn, left):
         said.text, said.mistake = f"{slow.what}\n{slow.look}", slow.id
     return said
 
-# %% ../../nbs/tools/exercises/diagnosis.ipynb #4f6b41a8
-def judge(ex: Exercise, trials: list[Trial], runs: list[Run], seconds: float = SECONDS) -> Report:
-    "What the runs of somebody's function say: solved, or what is wrong."
-    right = ex.outcomes(ex.solve, trials)
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #6a700944
+def judge(ex: Exercise, trials: list[Trial], runs: list[Run], right: list[Run],
+          seconds: float = SECONDS) -> Report:
+    "What the runs of somebody's function say beside the right ones: solved, or what is wrong."
     found = [d for three in zip(trials, runs, right) if (d := difference(ex, *three))]
     printed = next((run.printed for run in runs if run.printed), "")
     text = f"Right on {len(trials)} inputs: {'; '.join(t.note for t in trials)}."
@@ -163,11 +164,10 @@ def touched(ex: Exercise, trials: list[Trial], runs: list[Run]) -> Finding | Non
             "Where must there be a copy?")
     return None
 
-# %% ../../nbs/tools/exercises/diagnosis.ipynb #33182f1d
-def of_memory(ex: Exercise, fn: Any, trials: list[Trial], runs: list[Run],
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #df817756
+def of_memory(ex: Exercise, fn: Any, trials: list[Trial], runs: list[Run], right: list[Run],
               seconds: float) -> Report | None:
     "Is it right on the first call, and on every other input too if that is the first?"
-    right = ex.outcomes(ex.solve, trials)
     found = [d for three in zip(trials, runs, right) if (d := difference(ex, *three))]
     if not found or found[0].trial is trials[0] or any(r.failure and r.failure.kind != "error"
                                                        for r in runs): return None

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['FUNCTIONS', 'Finding', 'Pair', 'of_shape', 'of_axes', 'of_sums', 'reduces', 'arrays', 'explain', 'unknown',
-           'explanations', 'not_finite', 'of_zeros', 'of_ratio', 'sizes', 'nearly', 'of_places', 'of_arguments',
-           'of_functions', 'of_shift', 'of_rows', 'of_entries']
+           'explanations', 'not_finite', 'of_zeros', 'as_it_came', 'of_ratio', 'sizes', 'nearly', 'of_places',
+           'of_arguments', 'of_functions', 'of_shift', 'of_rows', 'of_entries']
 
 # %% ../../nbs/tools/exercises/hypotheses.ipynb #559cad3f
 from collections import Counter
@@ -115,17 +115,17 @@ def unknown(p: Pair) -> Finding:
     return Finding(None, f"{p.what} has a wrong value. How it comes about I do not know.",
                    "Take the smallest input below, and do it by hand, step by step.")
 
-# %% ../../nbs/tools/exercises/hypotheses.ipynb #8ae3425f
+# %% ../../nbs/tools/exercises/hypotheses.ipynb #4ab69ec8
 def explanations(p: Pair) -> Iterator[tuple[str, Finding]]:
     "All that would explain the difference, in the order in which it is preferred."
     p = Pair(p.name, p.given.astype(float), p.expected.astype(float), p.args, p.rtol)
     finite = np.isfinite(p.given).all() and np.isfinite(p.expected).all()
-    ways = [of_zeros, of_ratio, nearly, of_places, of_arguments, of_functions, of_shift, of_rows,
-            of_entries] if finite else [not_finite]
+    ways = [of_zeros, as_it_came, of_ratio, nearly, of_places, of_arguments, of_functions,
+            of_shift, of_rows, of_entries] if finite else [not_finite]
     for way in ways:
         for key, *said in way(p): yield key, Finding(key.lstrip("?").partition(" ")[0], *said)
 
-
+# %% ../../nbs/tools/exercises/hypotheses.ipynb #f4df3221
 def not_finite(p: Pair) -> Iterator[tuple]:
     "nan or infinite, where every number should be finite."
     if not np.isfinite(p.expected).all(): return
@@ -140,6 +140,11 @@ def of_zeros(p: Pair) -> Iterator[tuple]:
     if not p.given.any() and p.expected.any(): yield (
         "zeros", f"{p.what} is 0 everywhere." if p.given.ndim else f"{p.what} is 0.",
         "Is what you fill, or add up, the same that you return?")
+
+def as_it_came(p: Pair) -> Iterator[tuple]:
+    for name, x in arrays(p.args):
+        if x.shape == p.given.shape and p.given.size > 1 and p.alike(x, p.given): yield (
+            "the-input", f"{p.what} is {name}, as it came in.", "What should happen to it?")
 
 # %% ../../nbs/tools/exercises/hypotheses.ipynb #6dbad761
 def of_ratio(p: Pair) -> Iterator[tuple]:
@@ -200,14 +205,12 @@ def of_places(p: Pair) -> Iterator[tuple]:
         "order", f"{p.what} holds the right numbers at the wrong places.",
         "Which index runs first? Try it by hand on two numbers.")
 
-# %% ../../nbs/tools/exercises/hypotheses.ipynb #2d59d884
+# %% ../../nbs/tools/exercises/hypotheses.ipynb #c87fa2a9
 def of_arguments(p: Pair) -> Iterator[tuple]:
-    "An argument returned; an argument added, taken away or multiplied where it should not be."
+    "An argument added, taken away or multiplied where it should not be, or not where it should."
     g, e = p.given, p.expected
     for name, x in arrays(p.args):
         x = x.astype(float)
-        if x.shape == g.shape and g.size > 1 and p.alike(x, g): yield (
-            "the-input", f"{p.what} is {name}, as it came in.", "What should happen to it?")
         if x.size < 2 or not np.isfinite(x).all(): continue
         try: wide = np.broadcast_to(x, e.shape)
         except ValueError: continue

@@ -4,7 +4,7 @@
 __all__ = ['alike', 'ending', 'part_of', 'first_of', 'within', 'briefly', 'first_alike', 'known_mistake', 'first_wrong', 'nudged',
            'fits_forward']
 
-# %% ../../nbs/tools/exercises/recognition.ipynb #e5f2d1d7
+# %% ../../nbs/tools/exercises/recognition.ipynb #b9826cfd
 import contextlib, functools, signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from .compare import same
 from .hypotheses import Finding
-from .running import Failure, Run, TimeUp, run_all, watch
+from .running import Failure, Run, TimeUp, patience, run_all, watch
 from .tasks import Exercise, Trial
 
 # %% ../../nbs/tools/exercises/recognition.ipynb #d437972f
@@ -43,7 +43,7 @@ def first_of(run: Run, count: int) -> Run:
     "Of a run the first values."
     return Run(run.values[:count], run.failure if len(run.values) < count else None)
 
-# %% ../../nbs/tools/exercises/recognition.ipynb #1c957511
+# %% ../../nbs/tools/exercises/recognition.ipynb #022b5bda
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     "TimeUp when the block takes longer, where the system has a timer."
@@ -62,7 +62,7 @@ def within(seconds: float) -> Iterator[None]:
 def briefly(ex: Exercise, fn: Any, trial: Trial) -> Run:
     "What code of our own does on one input, or that it takes too long."
     try:
-        with within(0.1): return watch(ex.call, fn, trial.args)
+        with within(0.1 * patience()): return watch(ex.call, fn, trial.args)
     except TimeUp: return Run(failure=Failure("time"))
 
 # %% ../../nbs/tools/exercises/recognition.ipynb #12950b9b

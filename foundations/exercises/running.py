@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'SECONDS', 'GIGABYTES', 'LARGEST', 'Failure', 'Run', 'TimeUp', 'Foreign', 'OfTorch', 'plain', 'watch',
-           'Printed', 'quiet', 'arrays_in', 'one_memory', 'differs', 'failure', 'bare', 'home_of', 'run_all', 'forked',
-           'uninterrupted', 'ended', 'as_child', 'alone', 'received', 'Plain', 'limit_memory', 'traced']
+           'Printed', 'quiet', 'arrays_in', 'one_memory', 'differs', 'failure', 'bare', 'home_of', 'run_all',
+           'patience', 'forked', 'uninterrupted', 'ended', 'as_child', 'alone', 'received', 'Plain', 'limit_memory',
+           'traced']
 
 # %% ../../nbs/tools/exercises/running.ipynb #e0b68498
 import contextlib, copy, inspect, io, os, pickle, signal, sys, sysconfig, threading, time
@@ -53,12 +54,12 @@ class OfTorch:
     "The numbers of a PyTorch tensor."
     data: np.ndarray
 
-# %% ../../nbs/tools/exercises/running.ipynb #76ca1666
+# %% ../../nbs/tools/exercises/running.ipynb #c9aa3bf7
 def plain(value: Any) -> Any:
     "A value as NumPy arrays, numbers, strings, tuples and dictionaries, fit to be sent."
     if value is None or isinstance(value, (bool, int, float, complex, str, type(...))): return value
     if isinstance(value, (np.ndarray, np.generic)):
-        array = np.array(value)
+        array = np.asarray(value).copy() if type(value) is not np.ndarray else value.copy()
         return array if array.dtype.kind in "biufcUS" else Foreign("array of objects")
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
     if kind in ("torch.Tensor", "torch.Parameter"):
@@ -168,7 +169,7 @@ def home_of(fn: Any) -> str:
     codes = [getattr(bare(m), "__code__", None) for m in members]
     return next((code.co_filename for code in codes if code), "")
 
-# %% ../../nbs/tools/exercises/running.ipynb #f507a45e
+# %% ../../nbs/tools/exercises/running.ipynb #97d27530
 SECONDS, GIGABYTES, LARGEST = 1.5, 1.0, 1 << 26
 
 
@@ -178,10 +179,17 @@ def run_all(use: Callable,           # see `watch`
             seconds: float = SECONDS,
            ) -> list[Run]:
     "One Run for each input, up to the one that took too long, too much memory, or Python itself."
-    inputs = list(inputs)
+    inputs, seconds = list(inputs), seconds * patience()
     if hasattr(os, "fork") and sys.platform not in ("emscripten", "wasi"):
         return forked(use, fn, inputs, seconds)
     return traced(use, fn, inputs, seconds)
+
+# %% ../../nbs/tools/exercises/running.ipynb #6cf6015c
+def patience() -> float:
+    "How many times longer things may take, on a machine that is busy with other work as well."
+    try: busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (OSError, AttributeError): busy = 1.0                # Windows does not say
+    return min(4.0, max(1.0, busy))
 
 # %% ../../nbs/tools/exercises/running.ipynb #1ce1acf0
 def forked(use: Callable, fn: Any, inputs: list[dict], seconds: float) -> list[Run]:
@@ -243,13 +251,13 @@ def as_child(use: Callable, fn: Any, inputs: list[dict], writing: Connection):
         for args in inputs: send(watch(use, fn, args, send))
     finally: os._exit(0)
 
-# %% ../../nbs/tools/exercises/running.ipynb #df081bc0
+# %% ../../nbs/tools/exercises/running.ipynb #88cd9cba
 def alone():
     "Leave the parent's group, terminal and keyboard; one thread for the libraries; an alarm."
     os.setpgid(0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.alarm(int(2 * SECONDS) + 1)
+    signal.alarm(10)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3): os.dup2(nowhere, stream)
     if "torch" in sys.modules: sys.modules["torch"].set_num_threads(1)

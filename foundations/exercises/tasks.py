@@ -107,16 +107,18 @@ class Exercise(Asked):
         "Code that is right by another convention, which `text` names."
         return lambda fn: self.conventions.append(Convention(text, fn)) or fn
 
-# %% ../../nbs/tools/exercises/tasks.ipynb #292668d0
+# %% ../../nbs/tools/exercises/tasks.ipynb #0794f3a5
 known: dict[str, Exercise] = {}
 
 
-def exercise(chapter: int, hints: list[str], **options: Any) -> Callable:
+def exercise(chapter: int, hints: list[str], **options: Any) -> Callable[[Any], Exercise]:
     "Make an Exercise of the function, or class, that solves it, and put it into the list."
     def keep(solve: Any) -> Exercise:
         made = Exercise(solve, chapter, hints, **options)
-        here, before = solve.__module__ == "__main__", known.get(made.name)
-        if before is None or here or before.solve.__module__ != "__main__": known[made.name] = made
+        before = known.get(made.name, made).solve.__module__
+        if before != solve.__module__ and "__main__" not in (before, solve.__module__):
+            raise ValueError(f"exercise: {made.name} is known already, from {before}")
+        if before != "__main__" or solve.__module__ == "__main__": known[made.name] = made
         return made             # what a notebook is just making is not replaced by the package's
     return keep
 

@@ -1,0 +1,350 @@
+"""Each exercise that `check` knows: right answers are solved, known mistakes named, nonsense is refused; the pages; a class."""
+import ast, contextlib, csv, functools, inspect, json, os, re, signal, subprocess, sys, threading, time
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from foundations.exercises import check, hint, progress, running, session
+from foundations.exercises.classroom import checked, collect, hand_out
+from foundations.exercises.compare import same
+from foundations.exercises.diagnosis import diagnose
+from foundations.exercises.differences import difference
+from foundations.exercises.reports import can_be_shown
+from foundations.exercises.tasks import exercise, known, load
+
+ROOT = Path(__file__).resolve().parent.parent
+KNOWN = load()
+named = pytest.mark.parametrize("ex", KNOWN.values(), ids=KNOWN)
+
+
+def each(kind):
+    "For every exercise, everything of one kind that belongs to it."
+    pairs = [(ex, thing) for ex in KNOWN.values() for thing in getattr(ex, kind)]
+    return pytest.mark.parametrize("ex, thing", pairs, ids=[f"{ex.name}-{getattr(thing, 'id', i)}" for i, (ex, thing) in enumerate(pairs)])
+
+
+# What the entries promise
+
+@named
+def test_solution_is_solved_in_time(ex):
+    ex.outcomes(ex.solve, ex.trials())                       # what is made at first use, such as compiled loops
+    start = time.perf_counter()
+    report = diagnose(ex, ex.solve)
+    assert report.status == "solved", report
+    assert time.perf_counter() - start < 2 * running.patience()
+
+
+@each("right")
+def test_unusual_answer_is_solved(ex, thing):
+    report = diagnose(ex, thing)
+    assert report.status == "solved", report
+
+
+@each("conventions")
+def test_convention_is_solved_and_named(ex, thing):
+    report = diagnose(ex, thing.fn)
+    assert (report.status, report.text) == ("solved", thing.text), report
+
+
+@each("mistakes")
+def test_mistake_is_named_as_itself(ex, thing):
+    report = diagnose(ex, thing.fn)
+    assert (report.status, report.mistake) == ("wrong", thing.id), report
+    assert thing.what in report.text and thing.look in report.text
+
+
+@named
+def test_entry_is_whole(ex):
+    texts = {m.id: (m.what, m.look) for m in ex.mistakes}                       # one mistake may be written in two ways
+    assert all(texts[m.id] == (m.what, m.look) and m.id and m.what and m.look for m in ex.mistakes)
+    assert len(ex.hints) in (3, 4) and ex.task and ex.level in ("easy", "middle", "hard")
+    stub = type(ex.name, (), {"go": lambda self: ...}) if isinstance(ex.solve, type) else lambda *_, **__: ...
+    assert diagnose(ex, stub).status == "not started"
+
+
+def twisted(value, f):
+    "A result with its numbers changed."
+    if isinstance(value, (tuple, list)): return type(value)(twisted(v, f) for v in value)
+    if isinstance(value, dict): return {k: twisted(v, f) for k, v in value.items()}
+    if hasattr(value, "__next__"): return [twisted(v, f) for v in value]
+    if isinstance(value, (bool, np.bool_)): return not value
+    if isinstance(value, (int, float, np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "fiu": return f(value)
+    return value
+
+
+def nonsense(ex):
+    "Wrong functions, each with a name: constants, the inputs, right answers permuted, scaled, shifted, noisy."
+    wrap = lambda v: (v,) * len(ex.returns) if ex.returns else v
+    for value in (0.0, 1, "text", (), True): yield f"always {value!r}", lambda *_, value=value, **__: wrap(value)
+    if isinstance(ex.solve, type): return
+    by, rng = (1.1 if ex.rtol <= 1e-4 else 3.0), np.random.default_rng(1)
+    for name, f in dict(scaled=lambda v: v * by + (by > 2), shifted=lambda v: v + by, nothing=lambda v: v * 0, backwards=lambda v: np.flip(v),
+                        noisy=lambda v: v + (by - 1) * rng.normal(size=np.shape(v)), minus=lambda v: -v - (by > 2)).items():
+        yield name, lambda *args, f=f, **more: twisted(ex.solve(*args, **more), f)
+    for i in range(max(len(t.args) for t in ex.trials())): yield f"input {i}", lambda *args, i=i, **__: wrap(args[min(i, len(args) - 1)])
+
+
+@named
+def test_nonsense_is_never_solved(ex):
+    trials = ex.trials()
+    right = ex.outcomes(ex.solve, trials)
+    for name, fn in nonsense(ex):
+        runs = ex.outcomes(fn, trials)
+        shows = lambda run: [*run.values, ("", run.failure and run.failure.name)]
+        if all(same([v for _, v in shows(a)], [v for _, v in shows(b)]) for a, b in zip(runs, right)): continue      # no other answer
+        if any(difference(ex, *three) for three in zip(trials, runs, right)): continue
+        pytest.fail(f"{ex.name}: {name} is solved")
+
+
+# What a learner's function cannot do
+
+@pytest.fixture
+def double():
+    "An exercise of two inputs, known for one test."
+    @exercise(chapter=0, hints=["a", "b", "c"])
+    def double(x):
+        "Twice x."
+        return 2 * x
+
+    @double.inputs
+    def _(rng):
+        yield "a row", dict(x=rng.normal(size=3))
+        yield "a table", dict(x=rng.normal(size=(2, 4)))
+
+    yield double
+    known.pop("double")
+    session.pop("double", None)
+
+
+class Doubles:
+    def __call__(self, x): return x + x
+    def method(self, x): return 2 * x
+
+
+def test_all_kinds_of_callables_are_answers(double):
+    nested = (lambda: lambda x: 2 * x)()
+    for fn in (nested, Doubles(), Doubles().method, functools.partial(np.multiply, 2), functools.partial(lambda by, x: by * x, 2),
+               functools.wraps(nested)(lambda *a: nested(*a)), lambda x: [[2 * v for v in row] for row in x] if x.ndim > 1 else [2 * v for v in x],
+               lambda x: (2 * v for v in x), lambda x: 2 * x.astype("f4")):
+        assert check("double", fn).status == "solved", fn
+
+
+def endless(x):
+    while True: np.sort(np.arange(1 << 22)[::-1])
+
+def deeper(x): return deeper(x)
+def grows(x): return [np.ones(1 << 24) for _ in range(1 << 20)]
+def leaves(x): os._exit(0)
+def exits(x): sys.exit()
+def closes(x): sys.stdout.close(); os.closerange(0, 3); return x
+def talks(x): print("na" * 5_000_000); return x
+def starts(x): threading.Thread(target=time.sleep, args=[9]).start(); return x
+def replaces(x): np.multiply = np.array = None; return x
+def interrupts(x): raise KeyboardInterrupt
+def forks(x):
+    if not os.fork(): time.sleep(9)
+    return x
+
+HARMFUL = {endless: "time", deeper: "raises", grows: "memory", leaves: "died", exits: "raises", closes: "the-input", talks: "the-input", starts: "the-input",
+           replaces: "the-input", interrupts: "died", forks: "the-input"}
+
+
+def children(): return subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout.replace("ps", "").split("\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("fn", HARMFUL, ids=lambda fn: fn.__name__)
+def test_nothing_harms_the_parent(double, fn):
+    multiply, start, before = np.multiply, time.perf_counter(), len(children())
+    report = check("double", fn)
+    assert (report.status, report.mistake) == ("wrong", HARMFUL[fn]), report
+    assert time.perf_counter() - start < 2 * running.patience()
+    assert np.multiply is multiply and len(children()) == before and not sys.stdout.closed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_an_interrupt_leaves_no_child(double):
+    before = len(children())
+    threading.Timer(0.4, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt): check("double", endless)
+    assert len(children()) == before
+
+
+def test_without_a_fork(double, monkeypatch):
+    monkeypatch.delattr(os, "fork", raising=False)
+    assert check("double", lambda x: x + x).status == "solved"
+    assert check("double", lambda x: -2 * x).mistake == "sign"
+    def loops(x):
+        while True: pass
+    assert check("double", loops).mistake == "time"
+
+
+def test_a_record_of_progress_is_never_lost(double, tmp_path):
+    check("double", lambda x: 2 * x)
+    path = tmp_path / "mine"
+    assert "double" in progress(path).text and json.loads(path.read_text())["double"] == "solved"
+    for text in ('{"double"', "[1]", '{"double": 3}', ""):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="left as it is"): progress(path)
+        assert path.read_text() == text and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_does_not_speak_in_colours_alone(double):
+    shown = check("double", lambda x: np.where(x > 0, 2 * x, 0))._repr_html_()
+    assert shown.count("✗") == 1 + len(re.findall('class="no"', shown)) > 1
+    assert "✗" not in hint("double")._repr_html_()
+
+
+# The pages
+
+CHAPTERS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
+paged = pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+
+
+def cells_of(page):
+    cells = nbformat.read(page, as_version=4).cells
+    if not any("solution" in c.metadata.get("tags", []) for c in cells): pytest.skip("has no stubs yet")
+    return cells
+
+
+def tagged(cell, tag): return tag in cell.metadata.get("tags", [])
+def shown(cell): return "".join("".join(o.get("text", "")) + "".join(o.get("data", {}).get("text/plain", "")) for o in cell.get("outputs", []))
+
+
+@paged
+def test_a_check_on_the_page_waits_for_its_learner(page):
+    cells, bugs = cells_of(page), set()
+    for cell in cells:
+        if cell.cell_type != "code": continue
+        if tagged(cell, "bug"): bugs |= set(re.findall(r"^(?:def|class) (\w+)", cell.source, re.M))
+        for name, fn in checked(cell.source):
+            wanted = "wrong" if fn in bugs else "not started"
+            assert f"{name}: {wanted}" in shown(cell), f"{page.name}: {name}: {shown(cell)}"
+
+
+def defined(cell, space):
+    "Run the imports and definitions of a cell in a namespace; the names that it defines."
+    nodes = [n for n in ast.parse(re.sub(r"(?m)^%.*", "", cell.source)).body if isinstance(n, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
+    exec(compile(ast.Module(nodes, []), "page", "exec"), space)
+    return [n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+
+
+def fits(fn, ex):
+    "Is it a class or a function, as the exercise asks, and does it take the same?"
+    if isinstance(fn, type) != isinstance(ex.solve, type): return False
+    with contextlib.suppress(TypeError): return bool(ex.use or inspect.signature(fn).bind(*ex.trials()[0].args.values()))
+    return False
+
+
+def with_names(name, fn, space, cells):
+    "Check an answer; what it names of the page, such as a loss, is made first."
+    for _ in range(5):
+        report = check(name, fn)
+        if not (m := re.search(r"NameError: name '(\w+)'", report.text)): break
+        made = [line for c in cells for line in c.source.splitlines() if re.match(rf"(\w+, )*{m[1]}(, \w+)* = ", line)]
+        if not made: break
+        exec(made[0], space)
+    return report
+
+
+@paged
+def test_a_solution_on_the_page_passes_its_check(page):
+    "An exported one that has another form than the exercise, such as a method, is tested by the cells behind it."
+    cells = [c for c in cells_of(page) if c.cell_type == "code"]
+    module = next(m[1] for c in cells if (m := re.search(r"#\| default_exp (\S+)", c.source)))
+    space = {"__name__": "page"} | {k: v for k, v in vars(import_module(f"foundations.{module}")).items() if not k.startswith("__")}
+    asked, solved = None, 0
+    for cell in cells:
+        asked = next(iter(checked(cell.source)), asked)
+        if not tagged(cell, "solution"):
+            with contextlib.suppress(Exception): defined(cell, space)          # what a page makes on the way, solutions may use
+            continue
+        assert cell.metadata.get("jupyter", {}).get("source_hidden"), f"{page.name}: not folded: {cell.source[:60]}"
+        assert asked, f"{page.name}: no check before {cell.source[:60]}"
+        fns = [fn for name in defined(cell, space) for fn in (space[name], running.bare(space[name]))]   # bare: without the checks of inputs
+        if "#| export" in cell.source:
+            fns = [fn for fn in fns if fits(fn, KNOWN[asked[0]])]
+            fns += [lambda *args, fn=fn: fn(*[a.tolist() for a in args]) for fn in fns if not isinstance(fn, type)]     # it may want lists
+        reports = [with_names(asked[0], fn, space, cells) for fn in fns]
+        solved += bool(reports)
+        assert not reports or any(r.status == "solved" for r in reports), f"{page.name}: {reports[-1]}"
+    assert solved
+
+
+@paged
+def test_a_chapter_ends_with_exercises(page):
+    cells = cells_of(page)
+    start = max(i for i, c in enumerate(cells) if c.cell_type == "markdown" and re.search(r"(?m)^## .*[Ee]xercises", c.source))
+    ends = [c for c in cells[start:] if c.cell_type == "markdown" and re.search(r"(?m)^#{3,4} .*(easy|middle|hard).* \d+ minutes", c.source)]
+    assert 4 <= len(ends) <= 6, [c.source.splitlines()[0] for c in ends]
+    code = [c for c in cells if c.cell_type == "code"]
+    assert any(re.search(r"\bpredict\(", c.source) for c in code) and any(tagged(c, "bug") for c in code)
+
+
+@named
+def test_an_exercise_has_an_input_to_look_at(ex):
+    arrays = [[v for v in t.args.values() if isinstance(v, np.ndarray)] for t in ex.trials()]
+    assert any(all(can_be_shown(v) for v in some) for some in arrays), ex.name
+
+
+# A class
+
+def notebook(path, *sources):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources]), path)
+
+
+@pytest.fixture(scope="module")
+def classed():
+    "An exercise with a known mistake, for a class."
+    return next(ex for ex in KNOWN.values() if not ex.use and ex.mistakes and callable(ex.solve))
+
+
+@pytest.fixture(scope="module")
+def table(classed, tmp_path_factory):
+    "What `collect` says of a class of six."
+    folder, name = tmp_path_factory.mktemp("class"), classed.name
+    first, asks = f"from foundations.exercises import check, find\nex = find({name!r})", f"check({name!r}, mine)"
+    right = "def mine(*args): return ex.solve(*args)"
+    cheats = ["def mine(*args): ...", "import foundations.exercises as e, foundations.exercises.diagnosis as d, foundations.exercises.classroom as c",
+              f"e.check = check = lambda *_: print('✓ solved')\ne.find({name!r}).trials_of = lambda rng: iter(())",
+              "c.answer = lambda *_: None\nc.judge = d.judge = d.diagnose = lambda *_: 'solved'\nd.difference = lambda *_: None\nd.unwritten = lambda _: False"]
+    notebook(folder / "ada" / "a.ipynb", first, right, asks)
+    notebook(folder / "ben" / "b.ipynb", first, "mine = ex.mistakes[0].fn", asks)
+    notebook(folder / "cid" / "c.ipynb", first, *cheats, asks)
+    notebook(folder / "dot" / "d.ipynb", first, right, "1 / 0", asks, "import os; os._exit(1)", asks)
+    notebook(folder / "eve" / "e.ipynb", first, right, asks, "while True:\n    try:\n        while True: pass\n    except BaseException: pass")
+    notebook(folder / "fay" / "f.ipynb", "import time\ntime.sleep(0)", asks)
+    collect(folder, folder / "out.csv", seconds=12 * running.patience())
+    with open(folder / "out.csv", newline="") as file: return {row["learner"]: row for row in csv.DictReader(file)}
+
+
+def test_a_class_is_told_what_each_solved(table, classed):
+    assert list(table) == ["ada", "ben", "cid", "dot", "eve", "fay"] and list(table["ada"]) == ["learner", "solved", classed.name, "remarks"]
+    assert {k: row[classed.name] for k, row in table.items()} == {
+        "ada": "solved", "ben": f"wrong: {classed.mistakes[0].id}", "cid": "not started", "dot": "not reached", "eve": "solved", "fay": "raises NameError"}
+    assert [row["solved"] for row in table.values()] == ["1", "0", "0", "0", "1", "0"]
+    assert table["ada"]["remarks"] == "" and "did not come to its end" in table["dot"]["remarks"]
+    assert "stopped after" in table["eve"]["remarks"] and "NameError" in table["fay"]["remarks"]
+
+
+def test_what_is_handed_out_holds_no_solution(tmp_path):
+    for page in hand_out(tmp_path / "out", ROOT / "nbs"):
+        before, after = (nbformat.read(p, as_version=4).cells for p in (ROOT / "nbs" / page.name, page))
+        secret = [c.source for c in before if tagged(c, "solution")]
+        assert not any(c.get("outputs") or tagged(c, "solution") for c in after)
+        assert not any(s == c.source for s in secret for c in after) and not any("<details>" in c.source for c in after)
+        assert [x for c in before if c.cell_type == "code" for x in checked(c.source)] == [x for c in after if c.cell_type == "code" for x in checked(c.source)]
+        for cell in after:
+            for line in re.findall(r"^from foundations\.[\w.]+ import \w+.*$", cell.source, re.M) if cell.cell_type == "code" else []:
+                exec(line, {})
+
+
+def test_the_command_speaks_plainly(tmp_path):
+    run = lambda *args: subprocess.run([sys.executable, "-m", "foundations.exercises", *args], capture_output=True, text=True)
+    assert "hand-out" in run("--help").stdout
+    lost = run("collect", str(tmp_path), str(tmp_path / "out.csv"))
+    assert lost.returncode and lost.stderr.count("\n") == 1 and "holds no folder" in lost.stderr
