@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['linear', 'relu', 'subtraction', 'square', 'sum', 'mean', 'mse', 'exp', 'log', 'softmax', 'log_softmax',
-           'cross_entropy', 'kaiming_std', 'kaiming_normal', 'kaiming_uniform', 'xavier_normal', 'add_bias']
+           'cross_entropy', 'kaiming_std', 'kaiming_normal', 'xavier_normal', 'kaiming_uniform', 'add_bias']
 
 # %% ../nbs/03_forward.ipynb #6ec38f4f
 import math
@@ -86,7 +86,7 @@ def cross_entropy(logits, targ):
     # -sum(onehot * log_softmax(logits), axis=1), then the mean
     return -mean(log_softmax(logits, 1)[rows(logits), targ])   # (n, c) -> (n,) -> one number
 
-# %% ../nbs/03_forward.ipynb #74b10c6d
+# %% ../nbs/03_forward.ipynb #d1bbb59a
 @shapes(shape=two_sizes, mode=one_of("fan_in", "fan_out"))
 def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
                 a: float = 0.0,          # slope below 0 of the leaky ReLU that follows; 0: a ReLU
@@ -99,6 +99,7 @@ def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
     fan = shape[0] if mode == "fan_in" else shape[1]
     return math.sqrt(2 / ((1 + a**2) * max(fan, 1)))
 
+# %% ../nbs/03_forward.ipynb #74b10c6d
 @shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
         dtype=fractional)
 def kaiming_normal(shape: tuple[int, int],  # (n_in, n_out)
@@ -109,15 +110,6 @@ def kaiming_normal(shape: tuple[int, int],  # (n_in, n_out)
                   ):
     "Normal random weights with the standard deviation of `kaiming_std`."
     return random("normal", shape, generator, dtype) * kaiming_std(shape, a, mode)
-
-# %% ../nbs/03_forward.ipynb #401cf05d
-@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
-        dtype=fractional)
-def kaiming_uniform(shape: tuple[int, int], generator, a: float = 0.0, mode: str = "fan_in",
-                    dtype=None):
-    "Uniform random weights, standard deviation of `kaiming_std`; arguments of `kaiming_normal`."
-    s = kaiming_std(shape, a, mode)
-    return random("uniform", shape, generator, dtype) * (math.sqrt(3) * s)
 
 @shapes(shape=two_sizes, generator=a_generator, dtype=fractional)
 def xavier_normal(shape: tuple[int, int], generator,
@@ -130,6 +122,15 @@ def xavier_normal(shape: tuple[int, int], generator,
     """
     s = float(gain) * math.sqrt(2 / max(shape[0] + shape[1], 1))
     return random("normal", shape, generator, dtype) * s
+
+# %% ../nbs/03_forward.ipynb #401cf05d
+@shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
+        dtype=fractional)
+def kaiming_uniform(shape: tuple[int, int], generator, a: float = 0.0, mode: str = "fan_in",
+                    dtype=None):
+    "Uniform random weights, standard deviation of `kaiming_std`; arguments of `kaiming_normal`."
+    s = kaiming_std(shape, a, mode)
+    return random("uniform", shape, generator, dtype) * (math.sqrt(3) * s)
 
 # %% ../nbs/03_forward.ipynb #ef4feca6
 @shapes("..., n -> ...", axis=one_axis, b=fits_along)
