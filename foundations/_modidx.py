@@ -441,8 +441,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                     'foundations/exercises/chapter1_digits.py'),
                                                        'foundations.exercises.chapter1_digits.count_pairs': ( 'tools/exercises/chapter1_digits.html#count_pairs',
                                                                                                               'foundations/exercises/chapter1_digits.py'),
-                                                       'foundations.exercises.chapter1_digits.mix_ups': ( 'tools/exercises/chapter1_digits.html#mix_ups',
-                                                                                                          'foundations/exercises/chapter1_digits.py'),
                                                        'foundations.exercises.chapter1_digits.read_digits': ( 'tools/exercises/chapter1_digits.html#read_digits',
                                                                                                               'foundations/exercises/chapter1_digits.py'),
                                                        'foundations.exercises.chapter1_digits.scaled': ( 'tools/exercises/chapter1_digits.html#scaled',

@@ -229,9 +229,7 @@ class Tensor(Signs, Functions, Gradients, Standing, Changes, Methods):
     def __init__(self, data: Any, requires_grad: bool = False):
         is_array = type(data) is np.ndarray and data.dtype.kind in "fiub"
         self._data: np.ndarray = data if is_array else array(data)
-        self.grad: Any = None
-        self.operator: Any = None
-        self.owner: Any = None
+        self.grad: Any = None; self.operator: Any = None; self.owner: Any = None
         self.args: Any = ()
         self.needs: Any = ()
         self.requires_grad, self.retains_grad, self.changed = False, False, 0

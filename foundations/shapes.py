@@ -494,9 +494,9 @@ def one_of(*values) -> Callable:
 # %% ../nbs/tools/shapes.ipynb #b1a5f176
 def fractional(dtype, x, generator) -> Any:
     "A dtype with fractions, of the library of the generator; None: float32, or torch's default."
-    numpy = isinstance(generator, np.random.Generator)
-    default = np.float32 if numpy or dtype else sys.modules["torch"].get_default_dtype()
-    found = np.dtype(dtype or default) if numpy else dtype or default
+    torch: Any = sys.modules.get("torch")
+    if isinstance(generator, np.random.Generator): found = np.dtype(dtype or np.float32)
+    else: found = dtype or torch.get_default_dtype()
     if is_floating(found): return found
     raise TypeError(f"expected a floating-point dtype, got {found}")
 
@@ -564,7 +564,8 @@ def random(kind: str,                # "normal", of standard deviation 1; or "un
     numpy = isinstance(generator, np.random.Generator)
     if numpy and kind == "normal": return generator.standard_normal(shape).astype(dtype)
     if numpy: return generator.uniform(-1, 1, shape).astype(dtype)
-    x = sys.modules["torch"].empty(shape, dtype=dtype, device=generator.device)
+    torch: Any = sys.modules.get("torch")
+    x = torch.empty(shape, dtype=dtype, device=generator.device)
     if kind == "normal": return x.normal_(generator=generator)
     return x.uniform_(-1, 1, generator=generator)
 

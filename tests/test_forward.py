@@ -1,5 +1,6 @@
 """Chapter 3's functions on any shape, dtype, device and library, what they refuse, and the first weights."""
 import math, warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -291,7 +292,7 @@ def test_what_initialisers_refuse():
     refused("xavier_normal: (-1, 3) has a negative size", ValueError, xavier_normal, (-1, 3), rng)
     refused("kaiming_normal: (-1, 3) has a negative size", ValueError, kaiming_normal, (-1, 3), rng)
     for draws in (kaiming_normal, kaiming_uniform, xavier_normal):
-        refused(f"{draws.__name__}: expected a floating-point dtype, got int64", TypeError, draws, (3, 2), rng, dtype=np.int64)
+        refused(f"{draws.__name__}: expected a floating-point dtype, got int64", TypeError, partial(draws, dtype=np.int64), (3, 2), rng)
 
 
 def test_shapes_and_dtypes_of_the_first_weights():

@@ -32,6 +32,7 @@ def _(rng):
         yield f"{s} and {t}, which do not fit", dict(s=s, t=t)
     yield "an axis of size 0", dict(s=(0, 3), t=(1, 3))
 
+# %% ../../nbs/tools/exercises/chapter2.ipynb #fa998c49
 @broadcast_shapes.observe
 def _(fn, s, t):
     try: made = fn(s, t)
@@ -139,6 +140,7 @@ def _(s, t): return np.broadcast_shapes(s, t)
 @broadcast_shapes.also_right
 def _(s, t): return np.broadcast(np.zeros(s), np.zeros(t)).shape
 
+# %% ../../nbs/tools/exercises/chapter2.ipynb #f1ebfa80
 @broadcast_shapes.also_right
 def _(s, t):
     out = []

@@ -71,6 +71,7 @@ def _(x): return (x.T - x.mean(1)).T
 @levelled.also_right
 def _(x): return [row - sum(row) / len(row) for row in x]
 
+# %% ../../nbs/tools/exercises/chapter2_pairs.ipynb #78e71c66
 @levelled.also_right
 def _(x):
     out = x.copy()
@@ -223,6 +224,7 @@ def _(a, b): return (a[:, :, None] * b).sum(0)
                       "a[:, None] is (n, 1, p): which axes meet those of b?")
 def _(a, b): return (a[:, None] * b).sum(1)
 
+# %% ../../nbs/tools/exercises/chapter2_pairs.ipynb #b9e27d82
 @matmul_pairs.mistake("rows-of-b", "A row of a meets a *row* of b: an error for most shapes.",
                       "a[:, None] is (n, 1, p): which axes meet those of b?")
 def _(a, b): return (a[:, None] * b).sum(2)
@@ -314,6 +316,7 @@ def _(picture, gain): return coloured(picture, gain, lambda g: 1)
 @colours.also_right
 def _(picture, gain): return [g * (channel - channel.mean()) for channel, g in zip(picture, gain)]
 
+# %% ../../nbs/tools/exercises/chapter2_pairs.ipynb #f28a5e09
 @colours.also_right
 def _(picture, gain):
     level = picture.reshape(3, -1)
