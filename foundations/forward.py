@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['linear', 'relu', 'subtraction', 'square', 'sum', 'mean', 'mse', 'exp', 'log', 'softmax', 'log_softmax',
-           'cross_entropy', 'kaiming_std', 'kaiming_normal', 'xavier_normal', 'kaiming_uniform', 'add_bias']
+           'cross_entropy', 'kaiming_std', 'kaiming_normal', 'xavier_normal', 'add_bias', 'kaiming_uniform']
 
 # %% ../nbs/03_forward.ipynb #6ec38f4f
 import math
@@ -123,6 +123,13 @@ def xavier_normal(shape: tuple[int, int], generator,
     s = float(gain) * math.sqrt(2 / max(shape[0] + shape[1], 1))
     return random("normal", shape, generator, dtype) * s
 
+# %% ../nbs/03_forward.ipynb #ef4feca6
+@shapes("..., n -> ...", axis=one_axis, b=fits_along)
+def add_bias(x, b, axis=-1):
+    "A bias along one axis of x."
+    after = x.ndim - 1 - axis % x.ndim          # how many axes follow
+    return x + b.reshape(len(b), *[1] * after)   # (2, 3, 4, 4) + (3, 1, 1), for axis 1
+
 # %% ../nbs/03_forward.ipynb #401cf05d
 @shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),
         dtype=fractional)
@@ -131,10 +138,3 @@ def kaiming_uniform(shape: tuple[int, int], generator, a: float = 0.0, mode: str
     "Uniform random weights, standard deviation of `kaiming_std`; arguments of `kaiming_normal`."
     s = kaiming_std(shape, a, mode)
     return random("uniform", shape, generator, dtype) * (math.sqrt(3) * s)
-
-# %% ../nbs/03_forward.ipynb #ef4feca6
-@shapes("..., n -> ...", axis=one_axis, b=fits_along)
-def add_bias(x, b, axis=-1):
-    "A bias along one axis of x."
-    after = x.ndim - 1 - axis % x.ndim          # how many axes follow
-    return x + b.reshape(len(b), *[1] * after)   # (2, 3, 4, 4) + (3, 1, 1), for axis 1

@@ -43,7 +43,7 @@ def grown(kind, graph, asked):
 # %% ../../nbs/tools/exercises/chapter6.ipynb #6bf5e450
 def chain(length, sign="+"):
     "A leaf, and so many operators in a row; each has its result twice (+), or a one beside it."
-    graph = {"x": ("leaf", [1.0, 2.0]), "one": ("leaf", [1.0, 1.0])}
+    graph: dict[str, tuple] = {"x": ("leaf", [1.0, 2.0]), "one": ("leaf", [1.0, 1.0])}
     for i in range(length):
         before = f"y{i - 1}" if i else "x"
         graph[f"y{i}"] = (sign, before, before if sign == "+" else "one")

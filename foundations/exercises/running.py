@@ -260,7 +260,7 @@ def alone():
     signal.alarm(10)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3): os.dup2(nowhere, stream)
-    if "torch" in sys.modules: sys.modules["torch"].set_num_threads(1)
+    if torch := sys.modules.get("torch"): torch.set_num_threads(1)
 
 # %% ../../nbs/tools/exercises/running.ipynb #73ef729c
 def received(reading: Connection, count: int, deadline: float) -> tuple[list[Run], str, bool]:
