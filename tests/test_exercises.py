@@ -287,7 +287,7 @@ def test_a_chapter_ends_with_exercises(page):
 @named
 def test_an_exercise_has_an_input_to_look_at(ex):
     arrays = [[v for v in t.args.values() if isinstance(v, np.ndarray)] for t in ex.trials()]
-    assert any(all(can_be_shown(v) for v in some) for some in arrays), ex.name
+    assert any(any(map(can_be_shown, some)) or sum(v.size for v in some) <= 48 for some in arrays), ex.name
 
 
 # A class

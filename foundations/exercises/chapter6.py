@@ -427,7 +427,7 @@ def _(self, dout, x, slope=0.01): return (np.where(dout > 0, dout, slope * dout)
 @lambda backward: leaky(leaky_relu.solve.forward, backward)
 def _(self, dout, x, slope=0.01): return (dout * np.where(x > 0, 1, slope * x),)
 
-@leaky_relu.convention("The slope at 0 itself is taken as 1 here, which is as right.")
+@leaky_relu.also_right
 @lambda backward: leaky(leaky_relu.solve.forward, backward)
 def _(self, dout, x, slope=0.01): return (dout * np.where(x >= 0, 1, slope),)
 
