@@ -287,7 +287,7 @@ def test_a_chapter_ends_with_exercises(page):
 @named
 def test_an_exercise_has_an_input_to_look_at(ex):
     arrays = [[v for v in t.args.values() if isinstance(v, np.ndarray)] for t in ex.trials()]
-    assert any(any(map(can_be_shown, some)) or sum(v.size for v in some) <= 48 for some in arrays), ex.name
+    assert any(all(can_be_shown(v) for v in some) for some in arrays), ex.name
 
 
 # A class
@@ -328,7 +328,7 @@ def test_a_class_is_told_what_each_solved(table, classed):
         "ada": "solved", "ben": f"wrong: {classed.mistakes[0].id}", "cid": "not started", "dot": "not reached", "eve": "solved", "fay": "raises NameError"}
     assert [row["solved"] for row in table.values()] == ["1", "0", "0", "0", "1", "0"]
     assert table["ada"]["remarks"] == "" and "did not come to its end" in table["dot"]["remarks"]
-    assert re.search("stopped after|KeyboardInterrupt", table["eve"]["remarks"]) and "NameError" in table["fay"]["remarks"]
+    assert "stopped after" in table["eve"]["remarks"] and "NameError" in table["fay"]["remarks"]
 
 
 def test_what_is_handed_out_holds_no_solution(tmp_path):

@@ -41,8 +41,8 @@ def free_port():
         return s.getsockname()[1]
 
 
-def status(url, seconds=180):
-    "The HTTP status of `url`, once something listens there; None when nothing does for so long."
+def status(url, seconds=60):
+    "The HTTP status of `url`, once something listens there; None when nothing does for a minute."
     for _ in range(2 * seconds):
         try: return urllib.request.urlopen(url, timeout=30).status
         except urllib.error.HTTPError as error: return error.code

@@ -393,6 +393,7 @@ def _(rng):
     for slope in (0.01, 0.3):
         yield f"slope {slope}", dict(x=rng.normal(size=(3, 2)), dout=rng.normal(size=(3, 2)),
                                      slope=slope)
+    yield "a 0 among them", dict(x=np.array([0.0, -1.5, 2.0]), dout=rng.normal(size=3), slope=0.2)
     yield "no slope given", dict(x=rng.normal(size=4), dout=rng.normal(size=4), slope=None)
 
 @leaky_relu.observe
@@ -427,7 +428,7 @@ def _(self, dout, x, slope=0.01): return (np.where(dout > 0, dout, slope * dout)
 @lambda backward: leaky(leaky_relu.solve.forward, backward)
 def _(self, dout, x, slope=0.01): return (dout * np.where(x > 0, 1, slope * x),)
 
-@leaky_relu.also_right
+@leaky_relu.convention("The slope at 0 itself is taken as 1 here, which is as right.")
 @lambda backward: leaky(leaky_relu.solve.forward, backward)
 def _(self, dout, x, slope=0.01): return (dout * np.where(x >= 0, 1, slope),)
 

@@ -127,11 +127,13 @@ def run_notebook(file: str, folder: str, seconds: float) -> None:
             Path(folder, f"{count}.name").write_text(name)
             cells.append(nbformat.v4.new_code_cell(told))
             count += 1
-    nb.cells = cells
+    nb.cells, limit = cells, int(seconds / 3) + 1
     manager = AsyncKernelManager(transport="ipc", kernel_name="python3")
-    nbclient.NotebookClient(nb, km=manager, timeout=int(seconds / 3) + 1, allow_errors=True,
+    nbclient.NotebookClient(nb, km=manager, timeout=limit, allow_errors=True,
                             interrupt_on_timeout=True).execute()
-    errors = [o.ename for c in nb.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    late = {"KeyboardInterrupt": f"a cell was stopped after {limit} seconds"}
+    errors = [late.get(o.ename, o.ename) for c in nb.cells for o in c.get("outputs", [])
+              if o.output_type == "error"]
     Path(folder, "end").write_text(", ".join(dict.fromkeys(errors)))
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #4048a9de

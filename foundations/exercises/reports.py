@@ -13,7 +13,7 @@ import numpy as np
 # %% ../../nbs/tools/exercises/reports.ipynb #b994407c
 @dataclass
 class Table:
-    "An array of at most two axes under a title; `wrong` marks the entries that differ."
+    "An array of at most three axes under a title; `wrong` marks the entries that differ."
     title: str
     array: np.ndarray
     wrong: np.ndarray | None = None
@@ -22,8 +22,13 @@ class Table:
     def rows(self) -> list[list[str]]:
         "The entries as text, those that differ with a sign before them."
         marked = np.zeros(self.array.shape, bool) if self.wrong is None else self.wrong
-        lines = zip(np.atleast_2d(self.array), np.atleast_2d(marked))
-        return [["✗ " * bool(w) + brief(v) for v, w in zip(*line)] for line in lines]
+        flat = lambda x: np.atleast_2d(x).reshape(-1, np.atleast_2d(x).shape[-1])
+        rows = [["✗ " * bool(w) + brief(v) for v, w in zip(*line)]
+                for line in zip(flat(self.array), flat(marked))]
+        if self.array.ndim < 3: return rows
+        for i in range(len(rows) - self.array.shape[-2], 0, -self.array.shape[-2]):
+            rows.insert(i, [])                         # matrices one below the other, apart
+        return rows
 
     def text(self) -> str:
         width = max((len(cell) for row in self.rows for cell in row), default=0)
@@ -32,7 +37,8 @@ class Table:
 
     def html(self) -> str:
         cell = lambda t: f'<td class="no">{t}</td>' if t.startswith("✗") else f"<td>{t}</td>"
-        body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in self.rows)
+        gap = '<tr style="height:6px"></tr>'
+        body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" if row else gap for row in self.rows)
         return f"<table><caption>{html.escape(self.title)}</caption>{body}</table>"
 
 # %% ../../nbs/tools/exercises/reports.ipynb #4ac83368
@@ -47,7 +53,7 @@ def brief(value: Any) -> str:
 
 def can_be_shown(x: Any) -> bool:
     "Is it an array that a reader can take in?"
-    return (isinstance(x, np.ndarray) and x.ndim <= 2 and 0 < x.size <= 48
+    return (isinstance(x, np.ndarray) and x.ndim <= 3 and 0 < x.size <= 48
             and (x.ndim == 0 or x.shape[-1] <= 12))
 
 # %% ../../nbs/tools/exercises/reports.ipynb #2e7e0eb3
