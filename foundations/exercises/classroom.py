@@ -131,9 +131,9 @@ def run_notebook(file: str, folder: str, seconds: float) -> None:
     manager = AsyncKernelManager(transport="ipc", kernel_name="python3")
     nbclient.NotebookClient(nb, km=manager, timeout=limit, allow_errors=True,
                             interrupt_on_timeout=True).execute()
-    late = {"KeyboardInterrupt": f"a cell was stopped after {limit} seconds"}
-    errors = [late.get(o.ename, o.ename) for c in nb.cells for o in c.get("outputs", [])
-              if o.output_type == "error"]
+    names = [o.ename for c in nb.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    late = f"a cell was stopped after {limit} seconds"
+    errors = [late if name == "KeyboardInterrupt" else name for name in names]
     Path(folder, "end").write_text(", ".join(dict.fromkeys(errors)))
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #4048a9de
