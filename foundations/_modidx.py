@@ -1255,6 +1255,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'foundations/exercises/classroom.py'),
                                                  'foundations.exercises.classroom.run_notebook': ( 'tools/exercises/classroom.html#run_notebook',
                                                                                                    'foundations/exercises/classroom.py'),
+                                                 'foundations.exercises.classroom.unpacked': ( 'tools/exercises/classroom.html#unpacked',
+                                                                                               'foundations/exercises/classroom.py'),
                                                  'foundations.exercises.classroom.verdict_of': ( 'tools/exercises/classroom.html#verdict_of',
                                                                                                  'foundations/exercises/classroom.py'),
                                                  'foundations.exercises.classroom.within_limits': ( 'tools/exercises/classroom.html#within_limits',
