@@ -2017,6 +2017,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'foundations.shapes.common_dtype': ('tools/shapes.html#common_dtype', 'foundations/shapes.py'),
                                     'foundations.shapes.common_library': ('tools/shapes.html#common_library', 'foundations/shapes.py'),
                                     'foundations.shapes.common_shape': ('tools/shapes.html#common_shape', 'foundations/shapes.py'),
+                                    'foundations.shapes.compiled': ('tools/shapes.html#compiled', 'foundations/shapes.py'),
                                     'foundations.shapes.conversion': ('tools/shapes.html#conversion', 'foundations/shapes.py'),
                                     'foundations.shapes.count': ('tools/shapes.html#count', 'foundations/shapes.py'),
                                     'foundations.shapes.described': ('tools/shapes.html#described', 'foundations/shapes.py'),
