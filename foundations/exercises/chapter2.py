@@ -136,6 +136,7 @@ def _(s, t):
     try: return joined(lined(s, t)) is not None
     except ValueError: return False
 
+# %% ../../nbs/tools/exercises/chapter2.ipynb #70d6223b
 @broadcast_shapes.also_right
 def _(s, t): return np.broadcast_shapes(s, t)
 

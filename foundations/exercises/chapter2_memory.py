@@ -103,6 +103,7 @@ def _(rng):
     yield "one in a window", dict(x=np.array([4.0, 5, 6]), size=1)
     yield "float32", dict(x=rng.random(5).astype(np.float32), size=3)
 
+# %% ../../nbs/tools/exercises/chapter2_memory.ipynb #5f0e3058
 @windows.observe
 def _(fn, x, size):
     for step, name in (1, ""), (2, "where x is every other number of an array"):
@@ -131,6 +132,7 @@ def _(x, size): return stepping(x, size, x.itemsize)
                  "`x.strides` says how many bytes it is to the next number.")
 def _(x, size): return stepping(x, size, 1)
 
+# %% ../../nbs/tools/exercises/chapter2_memory.ipynb #31a02b6e
 @windows.mistake("side-by-side", "The windows stand side by side, and none overlaps another.",
                  "The second one begins one number later, not `size` numbers.")
 def _(x, size): return x[:len(x) // size * size].reshape(-1, size)
