@@ -473,6 +473,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                             'foundations/exercises/chapter2_memory.py'),
                                                        'foundations.exercises.chapter2_memory.expanded': ( 'tools/exercises/chapter2_memory.html#expanded',
                                                                                                            'foundations/exercises/chapter2_memory.py'),
+                                                       'foundations.exercises.chapter2_memory.stepping': ( 'tools/exercises/chapter2_memory.html#stepping',
+                                                                                                           'foundations/exercises/chapter2_memory.py'),
                                                        'foundations.exercises.chapter2_memory.window': ( 'tools/exercises/chapter2_memory.html#window',
                                                                                                          'foundations/exercises/chapter2_memory.py'),
                                                        'foundations.exercises.chapter2_memory.windows': ( 'tools/exercises/chapter2_memory.html#windows',
