@@ -113,7 +113,7 @@ def report(ex: Exercise, finding: Finding | None, d: Difference | None = None, p
         lines.append(f"Seen on: {d.trial.note}{f' ({rest})' if rest else ''}.")
         g, e = numbers(d.given), numbers(d.expected)
         if g is not None and e is not None and g.ndim == e.ndim == 0:
-            lines.append(f"{sentence(d.name or 'The result')} is {brief(g)}; expected {brief(e)}.")
+            lines.append(f"{sentence(d.name or 'The result')}: {brief(g)}; expected {brief(e)}.")
         elif g is not None and e is not None:
             tables += side_by_side(ex, d.name or "result", g, e)
             if not can_be_shown(e): lines += first_entry(ex, d, g, e)
