@@ -337,7 +337,7 @@ def source(c: Contract, checks: dict[str, Any]) -> str:
                       "        raise _named(_name, error) from None",
                       f"    return _call({', '.join([*arrays, *options])})", ""])
 
-# %% ../nbs/tools/shapes.ipynb #0deb5b3d
+# %% ../nbs/tools/shapes.ipynb #cfb67a95
 def named(name: str, error: Exception) -> Exception:
     "The same error, its message begun with the name of the function."
     return type(error)(f"{name}: {error}")
@@ -348,7 +348,7 @@ def compiled(text: str) -> CodeType:
     "The code of a function that is written there; those that ask for the same share it."
     return next(part for part in compile(text, "", "exec").co_consts if isinstance(part, CodeType))
 
-
+# %% ../nbs/tools/shapes.ipynb #0deb5b3d
 F = TypeVar("F", bound=Callable)
 
 
