@@ -196,6 +196,11 @@ for ex, f in CURVES.items():
         slope(lambda dout, x, to=to, f=f: x * to(f(dout))))
 
 # %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #aa880d34
+exp_grad.mistake("power-rule", "It is x e^(x-1), the rule for a power.",
+                 "In xⁿ the base moves; in eˣ it is the exponent.")(
+    slope(lambda dout, x: dout * x * np.exp(x - 1)))
+tanh_grad.mistake("cosh-once", "It is 1 / cosh x, without the square.", "1 - tanh² is 1 / cosh².")(
+    slope(lambda dout, x: dout / np.cosh(x)))
 tanh_grad.mistake("plus", "It is 1 + y².", "Where tanh is steepest, y is 0; is it flat far out?")(
     slope(lambda dout, x: dout * (1 + np.tanh(x)**2)))
 tanh_grad.mistake("not-squared", "It is 1 - y, without the square.",

@@ -358,6 +358,16 @@ dropout.mistake(
     masked(right, lambda x, p: x * (1 - p)))
 
 # %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d7b4fd8c
+@dropout.mistake(
+    "modes-exchanged", "In training nothing is dropped, and in use something is.",
+    "`training` is True while it learns: which of your two ways is that?")
+def _(x, p, rng, training): return masked(right)(x, p, rng, not training)
+
+@dropout.mistake(
+    "modes-exchanged", "In training nothing is dropped, and in use something is.",
+    "`training` is True while it learns: which of your two ways is that?")
+def _(x, p, rng, training): return x if training else x * (rng.random(x.shape) >= p) * right(p)
+
 dropout.mistake(
     "enlarged-in-use", "In use the numbers are enlarged, though none was dropped.",
     "In which mode is the average of x not x?")(masked(right, lambda x, p: x / (1 - p)))
