@@ -1423,6 +1423,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'foundations/exercises/reports.py'),
                                                'foundations.exercises.reports.Table.text': ( 'tools/exercises/reports.html#table.text',
                                                                                              'foundations/exercises/reports.py'),
+                                               'foundations.exercises.reports.as_printed': ( 'tools/exercises/reports.html#as_printed',
+                                                                                             'foundations/exercises/reports.py'),
                                                'foundations.exercises.reports.box': ( 'tools/exercises/reports.html#box',
                                                                                       'foundations/exercises/reports.py'),
                                                'foundations.exercises.reports.brief': ( 'tools/exercises/reports.html#brief',

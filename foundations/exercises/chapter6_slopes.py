@@ -148,7 +148,7 @@ def curve(ex: Exercise):
         yield "three axes", dict(dout=rng.normal(size=(2, 1, 4)), x=2 * rng.normal(size=(2, 1, 4)))
     return ex
 
-# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #58b017ff
+# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #bea943e7
 @curve
 @exercise(chapter=6, minutes=3, returns=("dx",), hints=[
     "Which function is its own derivative?", "The slope at x is e to the power of x.",
@@ -165,6 +165,7 @@ def tanh_grad(dout, x):
     "The gradient of np.tanh(x): a tuple of one."
     return operators.tanh_grad(dout, x)
 
+# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #105b7ec0
 @curve
 @exercise(chapter=6, minutes=4, returns=("dx",), hints=[
     "Written with the *result* s = 1 / (1 + e⁻ˣ), the slope is short.", "It is s (1 - s).",

@@ -40,7 +40,7 @@ def _(rng):
     yield "a leaf alone", dict(graph={"x": ("leaf", [1.0])})
     yield "twelve in a row, each used twice", dict(graph=chain(12))
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #0044d00e
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #f70b3f0b
 def yes(truth): return "yes" if truth else "no"
 
 @topo_order.observe
@@ -57,6 +57,7 @@ def _(fn, graph):
     yield "each node comes before its arguments", yes(all(
         place[n] < place[a] for n in found for a in n.args if a in place))
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #bd6bde67
 @topo_order.also_right
 def _(root):
     seen, order = set(), []
@@ -68,7 +69,7 @@ def _(root):
     visit(root)
     return reversed(order)
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #c24917e8
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #9e7c8d87
 def visited(root, take=lambda stack: stack.pop(), args=lambda node: node.args):
     "Nodes as they are met."
     order, stack = [], [root]
@@ -89,6 +90,7 @@ def _(root): return visited(root)
                     "A node may come when *all* who use it have come.")
 def _(root): return visited(root, args=lambda node: node.args[::-1])
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #aa378204
 @topo_order.mistake("level-by-level", "Nodes come level by level, as in a queue: one with a second "
                     "way to it that is longer comes too early.",
                     "A node may come when *all* who use it have come.")
@@ -118,7 +120,7 @@ def _(root):
                     "Who looks at the arguments of the arguments?")
 def _(root): return list(dict.fromkeys([root, *root.args]))
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #a2449473
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #bfeae762
 class Pulling(Node):
     "A node that is asked by `pull(dout)`."
     def pull(self, dout):
@@ -135,6 +137,7 @@ def backward_walk(root, dout):
     "{leaf: its gradient}; node.pull(dout) gives one gradient for each of node.args."
     return walked(root, dout, topo_order.solve(root))
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7a6e4c3
 def walked(root, dout, order, join=lambda old, g: old + g, first=lambda g: g):
     "The walk in some order, with some way to join two gradients."
     grads = {root: dout}
@@ -149,7 +152,7 @@ def _(rng):
         yield note, dict(graph=graph, dout=rng.normal(size=2).round(1))
     yield "six in a row, each used twice", dict(graph=chain(6), dout=np.array([1.0, -2.0]))
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #9eb030cb
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #fbbe2c70
 @backward_walk.observe
 def _(fn, graph, dout):
     asked = Counter()
@@ -164,6 +167,7 @@ def _(fn, graph, dout):
     yield "how often nodes were pulled, in all", asked["times"]
     yield "the caller's dout is as it was", "yes" if (given == dout).all() else "no"
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #f6c0f6c7
 @backward_walk.also_right
 def _(root, dout):
     grads, waiting, ready, leaves = {root: dout}, autograd.count_uses(root), [root], {}
@@ -220,7 +224,7 @@ def _(root, dout):
             queue.append(a)
     return {n: g for n, g in grads.items() if not n.args}
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #70fc522d
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #ad4c8e0d
 @backward_walk.mistake("all-nodes", "All nodes are in it; the leaves are asked for.",
                        "A leaf has no arguments.")
 def _(root, dout):
@@ -241,6 +245,7 @@ def _(root, dout):
     visit(root, dout)
     return grads
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #b33cf71c
 @backward_walk.mistake("told-dout", "Each node is pulled with the dout of the root.",
                        "What does a node have to pass on?")
 def _(root, dout):
@@ -250,7 +255,7 @@ def _(root, dout):
             grads[a] = grads[a] + g if a in grads else g
     return {n: g for n, g in grads.items() if not n.args} or {root: dout}
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #93535cc1
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7356da4
 RULES = {"+": lambda a, b: (a + b, 1, 1), "-": lambda a, b: (a - b, 1, -1),
          "*": lambda a, b: (a * b, b, a), "/": lambda a, b: (a / b, 1 / b, -a / b**2),
          "**": lambda a, n: (a**n, n * a ** (n - 1)),
@@ -258,6 +263,7 @@ RULES = {"+": lambda a, b: (a + b, 1, 1), "-": lambda a, b: (a - b, 1, -1),
          "exp": lambda a, _: (math.exp(a), math.exp(a)),
          "relu": lambda a, _: (max(a, 0.0), float(a > 0))}
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #231915d8
 class Base:
     "Numbers that note their arguments, and the slope for each."
     rules = RULES
@@ -346,7 +352,7 @@ for id, what, look, rules in [
      {"relu": lambda a, _: (max(a, 0.0), 1.0)})]:
     value.mistake(id, what, look)(with_rules(**rules))
 
-# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #8cc0d6a0
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #393d63d6
 @value.mistake("overwrites", "A grad is overwritten where it should grow: `=` for `+=`.",
                "What if a value is used twice?")
 @with_walk
@@ -366,6 +372,7 @@ def _(self):
             go(a)
     go(self)
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #5bc659a6
 @value.mistake("level-by-level", "Values are asked level by level: one with a second, longer way "
                "to it passes on too early.", "In which order must they come?")
 @with_walk
