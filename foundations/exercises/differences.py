@@ -120,6 +120,8 @@ HINTS = {
     "IndexError": "Print the index and the shape before this line.",
     "KeyError": "What is there the first time, before anything was stored?",
     "AttributeError": "What kind of value is it? `type(...)` says.",
+    "None": "Something is None here: what a function without `return` gives. Was one called, "
+            "`f()`, where it should be kept, `f`?",
 }
 
 # %% ../../nbs/tools/exercises/differences.ipynb #83639f79
@@ -135,8 +137,9 @@ def of_failure(f: Failure) -> Finding:
         "died", f"It ended Python itself ({f.text}).",
         "Is there an `exit`, or a call into a compiled library?")
     where = f" in line {f.number}: `{f.line}`" if f.line else ""
+    kind = "None" if "'NoneType'" in f.text else f.name
     return Finding("raises", f"It raises {f.name}{where}.\n{f.name}: {f.text}",
-                   HINTS.get(f.name, "The inputs stand below: try that line on them by hand."))
+                   HINTS.get(kind, "The inputs stand below: try that line on them by hand."))
 
 # %% ../../nbs/tools/exercises/differences.ipynb #743a20b0
 def explained(ex: Exercise, found: list[Difference]) -> Difference:

@@ -62,7 +62,7 @@ def within(seconds: float) -> Iterator[None]:
 def briefly(ex: Exercise, fn: Any, trial: Trial) -> Run:
     "What code of our own does on one input, or that it takes too long."
     try:
-        with within(0.1): return watch(ex.call, fn, trial.args)
+        with within(0.2): return watch(ex.call, fn, trial.args)
     except TimeUp: return Run(failure=Failure("time"))
 
 # %% ../../nbs/tools/exercises/recognition.ipynb #12950b9b

@@ -67,7 +67,8 @@ LOOK = """<style>
 .report p {margin: 4px 0; line-height: 1.45} .report pre {margin: 4px 0; white-space: pre-wrap}
 .report .arrays {display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: flex-start}
 .report table {border-collapse: collapse; margin: 4px 0; font-variant-numeric: tabular-nums}
-.report caption {text-align: left; padding: 2px 0; font-weight: normal; color: inherit}
+.report caption {text-align: left; padding: 2px 0; font-weight: normal; color: inherit;
+                 white-space: nowrap}
 .report td {border: 1px solid #8a8a8a; padding: 1px 8px; text-align: right}
 .report td.no {border: 2px solid #d0602a; font-weight: bold}
 </style>"""
@@ -118,7 +119,8 @@ def box(inside: str, kind: str = "") -> str:
 
 
 def coded(line: str) -> str:
-    "A line as HTML, with what stands between backticks as code."
+    "A line as HTML: what stands between backticks as code, a *word* between stars stressed."
     parts = html.escape(line, quote=False).split("`")
     if len(parts) % 2 == 0: return html.escape(line, quote=False)
-    return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))
+    stressed = lambda text: re.sub(r"(?<!\S)\*(\w[\w ]*)\*(?!\w)", r"<em>\1</em>", text)
+    return "".join(f"<code>{p}</code>" if i % 2 else stressed(p) for i, p in enumerate(parts))
