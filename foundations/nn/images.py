@@ -149,8 +149,8 @@ def conv2d(input,                       # (n, c, h, w), or (c, h, w)
         f"conv2d: input is {x.shape} and weight is {weight.shape}: expected (n, c, h, w) and "
         f"(out, c, kh, kw), of the same c")
     if bias is None: bias = np.zeros(len(weight), weight.dtype)
-    try: out = convolution(x, weight, as_tensor(bias), stride, padding)
-    except (TypeError, ValueError) as why: raise type(why)(f"conv2d: {why}") from None
+    stride, padding = two(stride, "conv2d: stride", 1), two(padding, "conv2d: padding")
+    out = convolution(x, weight, as_tensor(bias), stride, padding)
     return out.squeeze(0) if one else out
 
 # %% ../../nbs/tools/nn/images.ipynb #9296bee7
@@ -211,11 +211,10 @@ def max_pool2d(input,                   # (n, c, h, w), or (c, h, w)
     "The largest number of each window of each channel."
     only("max_pool2d", dilation=dilation, ceil_mode=ceil_mode, return_indices=return_indices)
     x, one = images("max_pool2d", input)
-    try:
-        size, margins = two(kernel_size, "kernel_size", 1), two(padding, "padding")
-        if any(2 * p > k for p, k in zip(margins, size)): raise ValueError(
-            f"padding is {margins}; expected at most half of the window, {size}")
-        options = dict(size=size, stride=size if stride is None else stride, padding=margins)
-        out = MaxPool(**options)(x)
-    except (TypeError, ValueError) as why: raise type(why)(f"max_pool2d: {why}") from None
+    size = two(kernel_size, "max_pool2d: kernel_size", 1)
+    step = two(size if stride is None else stride, "max_pool2d: stride", 1)
+    margins = two(padding, "max_pool2d: padding")
+    if any(2 * p > k for p, k in zip(margins, size)): raise ValueError(
+        f"max_pool2d: padding is {margins}; expected at most half of the window, {size}")
+    out = MaxPool(size=size, stride=step, padding=margins)(x)
     return out.squeeze(0) if one else out

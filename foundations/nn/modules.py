@@ -96,7 +96,8 @@ class Conv2d(Module):
         only("Conv2d", dilation=dilation, groups=groups, padding_mode=padding_mode)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = two(kernel_size, "Conv2d: kernel_size", 1)
-        self.stride, self.padding = two(stride, "Conv2d: stride", 1), two(padding, "Conv2d: padding")
+        self.stride = two(stride, "Conv2d: stride", 1)
+        self.padding = two(padding, "Conv2d: padding")
         rng, shape = random_generator("Conv2d", generator), (in_channels, *self.kernel_size)
         bound = 1 / math.sqrt(max(math.prod(shape), 1))
         first = lambda *shape: rng.uniform(-bound, bound, shape).astype(dtype or np.float32)
@@ -104,9 +105,8 @@ class Conv2d(Module):
         self.bias = Parameter(first(out_channels))
         if not bias: self.bias = None                             # its place is kept
 
-    def forward(self, input) -> Tensor:
-        return functional.conv2d(input, self.weight, self.bias, self.stride, self.padding)
-
+    def forward(self, x) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
     def extra_repr(self): return shown_sizes(self)
 
 # %% ../../nbs/tools/nn/modules.ipynb #cca47487
