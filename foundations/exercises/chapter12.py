@@ -111,7 +111,7 @@ def convolution(x, weight, bias):
 
 @convolution.inputs
 def _(rng):
-    for n, c, h, w, out, kh, kw in ((2, 3, 5, 4, 4, 2, 3), (1, 1, 4, 4, 2, 3, 3),
+    for n, c, h, w, out, kh, kw in ((1, 2, 3, 3, 2, 2, 2), (2, 3, 5, 4, 4, 2, 3),
                                     (3, 2, 4, 5, 3, 2, 2)):
         yield f"{n} images, {c} channels, {out} kernels of {kh} by {kw}", dict(
             x=rng.normal(size=(n, c, h, w)), weight=rng.normal(size=(out, c, kh, kw)),
