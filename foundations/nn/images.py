@@ -55,7 +55,7 @@ def surrounded(x, padding, fill: float):     # (n, c, h, w) -> with rows and col
     return out
 
 
-@shapes("n c h w -> -", size=window_size, stride=steps, padding=margin)
+@shapes("n c h w -> n c kh kw oh ow", size=window_size, stride=steps, padding=margin)
 def windows(x, size, stride=1, padding=0, fill=0.0):
     "What a window of some size sees at each place: (n, c, kh, kw, oh, ow), without a copy."
     x, (down, across) = surrounded(x, padding, fill), stride
@@ -79,7 +79,7 @@ def image_shape(shape, w, stride, padding) -> tuple[int, ...]:
     return found
 
 
-@shapes("n c kh kw oh ow -> -", shape=image_shape, stride=steps, padding=margin)
+@shapes("n c kh kw oh ow -> n c h w", shape=image_shape, stride=steps, padding=margin)
 def add_windows(w, shape, stride=1, padding=0):
     "Images of a shape, each pixel the sum of what stands at its place in all windows."
     n, c, height, width = shape
@@ -116,7 +116,7 @@ class AddedWindows(DifferentiableOperator):
     forward, backward = formulas(add_windows, add_windows_grad)
 
 # %% ../../nbs/tools/nn/images.ipynb #2d62e603
-@shapes("n c h w, out c kh kw, out -> -")
+@shapes("n c h w, out c kh kw, out -> n out oh ow")
 def convolution(x, weight, bias, stride=1, padding=0):
     "Each kernel times each window, summed over the channels, plus bias: (n, out, oh, ow)."
     out, c, kh, kw = weight.shape
@@ -162,8 +162,8 @@ def only(name: str, **options):
         if value not in plain[option]: raise ValueError(
             f"{name}: {option}={value!r:.60} is not known here; expected {plain[option][0]!r}")
 
-# %% ../../nbs/tools/nn/images.ipynb #0533ddfa
-@shapes("n c h w -> -", size=window_size, stride=steps, padding=margin)
+# %% ../../nbs/tools/nn/images.ipynb #2e31a466
+@shapes("n c h w -> n c oh ow", size=window_size, stride=steps, padding=margin)
 def max_pool(x, size, stride, padding=0):
     "The largest number of each window: (n, c, oh, ow)."
     seen = windows(x, size, stride, padding, -np.inf)
