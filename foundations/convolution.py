@@ -35,7 +35,7 @@ def image_windows(image,                      # (h, w)
     shape = kh, kw, h - kh + 1, w - kw + 1
     return as_strided(image, shape, image.strides * 2, writeable=False)
 
-# %% ../nbs/12_convolution.ipynb #83e1076f
+# %% ../nbs/12_convolution.ipynb #75b0b70b
 class DigitReader(nn.Module):
     "Ten logits for each digit: (n, 784), or (n, 1, 28, 28), to (n, 10)."
     def __init__(self, **options):

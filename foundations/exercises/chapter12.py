@@ -30,12 +30,13 @@ def _(rng):
     yield "a kernel of one number", dict(image=rng.normal(size=(2, 4)),
                                          kernel=rng.normal(size=(1, 1)))
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #9d6d7f36
 @convolution_loops.mistake("flipped", "The kernel is turned round before it is laid over the "
                            "image. Mathematicians call that a convolution; networks do not turn.",
                            "Number (0, 0) of the kernel lies over pixel (i, j).")
 def _(image, kernel): return chapter.convolution_loops(image, kernel[::-1, ::-1])
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #741c0b57
+# %% ../../nbs/tools/exercises/chapter12.ipynb #c333706e
 @convolution_loops.mistake("last-only", "Only the last product of each place is left.",
                            "`+=`, not `=`.")
 def _(image, kernel):
@@ -59,7 +60,7 @@ def _(image, kernel):
 @convolution_loops.also_right
 def _(image, kernel): return (sliding_window_view(image, kernel.shape) * kernel).sum((2, 3))
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #6c640cb4
+# %% ../../nbs/tools/exercises/chapter12.ipynb #76695e03
 @exercise(chapter=12, minutes=5, level="middle", hints=[
     "One step down in a window is one row of the image. And to the next window below?",
     "The strides of the image, twice: `image.strides * 2`.",
@@ -74,12 +75,13 @@ def _(rng):
     yield "windows of 3 by 3 on 5 by 6", dict(image=rng.normal(size=(5, 6)), size=(3, 3))
     yield "one window", dict(image=rng.normal(size=(2, 2)), size=(2, 2))
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #f3c6fad3
 @image_windows.mistake("places-first", "The windows are right, but the axes of the places come "
                        "first.",
                        "`out[:, :, r, c]` is the window at place (r, c).")
 def _(image, size): return sliding_window_view(image, size)
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #76a86c21
+# %% ../../nbs/tools/exercises/chapter12.ipynb #50d7bc9d
 @image_windows.mistake("turned", "Rows and columns of each window are exchanged.",
                        "A step along axis 0 is a step down in the image.")
 def _(image, size):
@@ -99,7 +101,7 @@ def _(image, size):
 @image_windows.also_right
 def _(image, size): return sliding_window_view(image, size).transpose(2, 3, 0, 1).copy()
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #e9cd2fe3
+# %% ../../nbs/tools/exercises/chapter12.ipynb #aa52ee38
 @exercise(chapter=12, minutes=10, level="middle", hints=[
     "Each kernel as a row of c·kh·kw numbers: `weight.reshape(out, -1)`.",
     "Each window as a column of as many: `windows(x, (kh, kw))` has that order of axes already.",
@@ -117,10 +119,11 @@ def _(rng):
             x=rng.normal(size=(n, c, h, w)), weight=rng.normal(size=(out, c, kh, kw)),
             bias=rng.normal(size=out))
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #0a8baf7a
 @convolution.mistake("no-bias", "The bias is missing.", "One number for each kernel.")
 def _(x, weight, bias): return images.convolution(x, weight, 0 * bias)
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #91be3704
+# %% ../../nbs/tools/exercises/chapter12.ipynb #afe88d1f
 @convolution.mistake("flipped", "Each kernel is turned round.",
                      "No kernel is turned in a network.")
 def _(x, weight, bias): return images.convolution(x, weight[:, :, ::-1, ::-1].copy(), bias)
@@ -142,7 +145,7 @@ def _(x, weight, bias):
     product = weight.reshape(out, -1) @ columns + bias[:, None]
     return product.reshape(n, out, oh, ow)
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #c6d01382
+# %% ../../nbs/tools/exercises/chapter12.ipynb #c2cc5c7d
 @convolution.mistake("output-mixed",
                      "The numbers are right, and stand at wrong places: the axis of the kernels "
                      "was cut into pieces of another.",
@@ -160,7 +163,7 @@ def _(x, weight, bias):
     seen = sliding_window_view(x, weight.shape[2:], axis=(2, 3))
     return np.einsum("ncrsij,ocij->nors", seen, weight) + bias[:, None, None]
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #d00ddd70
+# %% ../../nbs/tools/exercises/chapter12.ipynb #aa9268c5
 @exercise(chapter=12, minutes=10, level="middle", hints=[
     "Number (i, j) of the window at (r, c) is pixel (i + r, j + c).",
     "For one (i, j), all windows at once: a slice of the image, of the shape (oh, ow).",
@@ -175,6 +178,7 @@ def _(rng):
     yield "windows of 3 by 2 on 5 by 6", dict(dwindows=rng.normal(size=(3, 2, 3, 5)), shape=(5, 6))
     yield "one window", dict(dwindows=rng.normal(size=(2, 3, 1, 1)), shape=(2, 3))
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #2379a483
 @add_windows.mistake("overwrites", "Of all the windows that saw a pixel, only one counts: `=`, or "
                      "a `+=` that reads all places before it writes the first.",
                      "A pixel that was seen four times has four effects on the loss.")
@@ -184,7 +188,7 @@ def _(dwindows, shape):
         for j in range(kw): out[i:i + oh, j:j + ow] = dwindows[i, j]
     return out
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #08455538
+# %% ../../nbs/tools/exercises/chapter12.ipynb #85a3fa9d
 @add_windows.mistake("mean", "Each pixel gets the mean of what its windows say.",
                      "The effects add up; nothing divides them.")
 def _(dwindows, shape):
@@ -207,7 +211,7 @@ def _(dwindows, shape):
     np.add.at(out, (i + r, j + c), dwindows)
     return out
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #7670d27d
+# %% ../../nbs/tools/exercises/chapter12.ipynb #0b4189b3
 @exercise(chapter=12, minutes=5, hints=[
     "Padding is on both sides.",
     "The first place is free. How many steps of `stride` fit into what is left?",
@@ -223,6 +227,7 @@ def _(rng):
         yield f"{n} pixels, kernel {kernel}, stride {stride}, padding {padding}", dict(
             n=n, kernel=kernel, stride=stride, padding=padding)
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #ed9bd44d
 @output_size.mistake("one-side", "The padding is counted once.", "It is on both sides.")
 def _(n, kernel, stride, padding): return (n + padding - kernel) // stride + 1
 
@@ -230,7 +235,7 @@ def _(n, kernel, stride, padding): return (n + padding - kernel) // stride + 1
                      "No step at all is one place already.")
 def _(n, kernel, stride, padding): return (n + 2 * padding - kernel) // stride
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #d07b42e6
+# %% ../../nbs/tools/exercises/chapter12.ipynb #fd51cd74
 @output_size.mistake("rounded-up", "A place where the kernel hangs over the edge is counted.",
                      "Only whole steps count.")
 def _(n, kernel, stride, padding): return -(-(n + 2 * padding - kernel) // stride) + 1
@@ -245,7 +250,7 @@ def _(n, kernel, stride, padding): return n + 2 * padding - kernel + 1
 @output_size.mistake("no-padding", "The padding is left out.", "It makes the row longer.")
 def _(n, kernel, stride, padding): return (n - kernel) // stride + 1
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #fb57809a
+# %% ../../nbs/tools/exercises/chapter12.ipynb #0b1dad29
 @exercise(chapter=12, minutes=10, level="middle", hints=[
     "Which pixels belong to result (i, j)? Those of rows i·k to i·k + k − 1, and of such columns.",
     "With axes (h // k, k, w // k, k), axis 1 counts the rows within a tile.",
@@ -264,10 +269,11 @@ def tiles(x, k):
     h, w = x.shape[0] // k, x.shape[1] // k
     return x[:h * k, :w * k].reshape(h, k, w, k).transpose(0, 2, 1, 3)
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #eb2b09ac
 @pool.mistake("mean", "That is the mean of each tile, not its largest number.", "`max`.")
 def _(x, k): return tiles(x, k).mean((2, 3))
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #7c0d1cc1
+# %% ../../nbs/tools/exercises/chapter12.ipynb #681e8685
 @pool.mistake("cut-in-rows", "The shape is right, but the tiles are pieces of rows.",
               "A reshape goes along the rows: k numbers of a tile stand side by side, the next k "
               "one row further down.")
@@ -291,7 +297,7 @@ def _(x, k): return tiles(x, k)[:, :, 0, 0]
 def _(x, k): return np.array([[x[i:i + k, j:j + k].max() for j in range(0, x.shape[1] - k + 1, k)]
                               for i in range(0, x.shape[0] - k + 1, k)])
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #0b4189b3
+# %% ../../nbs/tools/exercises/chapter12.ipynb #34328f04
 @exercise(chapter=12, minutes=10, level="hard", hints=[
     "Go from the image upwards. After a layer, how far apart, in pixels, are two neighbours?",
     "A kernel of k neighbours that are `apart` pixels apart sees (k − 1)·apart pixels more.",
@@ -309,7 +315,7 @@ def _(rng):
     for layers in ([(5, 1), (2, 2), (5, 1), (2, 2)], [(3, 1)] * 4, [(3, 2), (3, 1)], [(7, 3)], []):
         yield f"layers {layers}", dict(layers=layers)
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #6519a5c6
+# %% ../../nbs/tools/exercises/chapter12.ipynb #a29db2c0
 @field_of_view.mistake("no-strides", "The strides are left out.",
                        "After a stride of 2, neighbours are two pixels apart.")
 def _(layers): return 1 + sum([k - 1 for k, _ in layers])
@@ -335,7 +341,7 @@ def _(layers): return sum([k for k, _ in layers])
                        "Windows overlap: two kernels of 3 see 5, not 9.")
 def _(layers): return int(np.prod([k for k, _ in layers]))
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #b471b361
+# %% ../../nbs/tools/exercises/chapter12.ipynb #5930d27b
 @exercise(chapter=12, minutes=10, level="middle", hints=[
     "How much of a `dout` is handed on where a tile holds its largest number twice?",
     "In sum it should be as much as came. `argmax` names one place: the first.",
@@ -357,7 +363,7 @@ def to_tiles(tiled, x, k):
     out[:h * k, :w * k] = tiled.transpose(0, 2, 1, 3).reshape(h * k, w * k)
     return out
 
-# %% ../../nbs/tools/exercises/chapter12.ipynb #e6308613
+# %% ../../nbs/tools/exercises/chapter12.ipynb #0d3d667b
 @pool_grad.mistake("all-paid", "Where a tile has its largest number several times, each of them "
                    "gets the whole gradient. After a ReLU such tiles are frequent: all zeros.",
                    "In sum, a tile hands on what it was given.")

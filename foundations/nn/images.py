@@ -54,9 +54,9 @@ def surrounded(x, padding, fill: float):     # (n, c, h, w) -> with rows and col
     out[:, :, down:down + h, across:across + w] = x
     return out
 
-
+# %% ../../nbs/tools/nn/images.ipynb #86c4ed13
 @shapes("n c h w -> n c kh kw oh ow", size=window_size, stride=steps, padding=margin)
-def windows(x, size, stride=1, padding=0, fill=0.0):
+def windows(x, size, stride: Any = 1, padding: Any = 0, fill=0.0):
     "What a window of some size sees at each place: (n, c, kh, kw, oh, ow), without a copy."
     x, (down, across) = surrounded(x, padding, fill), stride
     shape = (*x.shape[:2], *size, *places(x, size, stride, (0, 0)))
@@ -66,7 +66,7 @@ def windows(x, size, stride=1, padding=0, fill=0.0):
     n, c, h, w = x.strides                                   # NumPy's count bytes
     return as_strided(x, shape, (n, c, h, w, h * down, w * across), writeable=False)
 
-# %% ../../nbs/tools/nn/images.ipynb #bae6eecd
+# %% ../../nbs/tools/nn/images.ipynb #f25fcb03
 def image_shape(shape, w, stride, padding) -> tuple[int, ...]:
     "The shape of the images whose windows these are; ValueError where they are not."
     found = tuple(shape)
@@ -78,9 +78,9 @@ def image_shape(shape, w, stride, padding) -> tuple[int, ...]:
         f"the windows are {tuple(w.shape)}; images of {found} have {of_windows}")
     return found
 
-
+# %% ../../nbs/tools/nn/images.ipynb #1ec76677
 @shapes("n c kh kw oh ow -> n c h w", shape=image_shape, stride=steps, padding=margin)
-def add_windows(w, shape, stride=1, padding=0):
+def add_windows(w, shape, stride: Any = 1, padding: Any = 0):
     "Images of a shape, each pixel the sum of what stands at its place in all windows."
     n, c, height, width = shape
     (kh, kw, oh, ow), (down, across), (top, left) = w.shape[2:], stride, padding
@@ -92,7 +92,7 @@ def add_windows(w, shape, stride=1, padding=0):
             out[:, :, rows, columns] += w[:, :, i, j]
     return out[:, :, top:top + height, left:left + width]
 
-# %% ../../nbs/tools/nn/images.ipynb #c972759f
+# %% ../../nbs/tools/nn/images.ipynb #98714aac
 def of_windows(dout, x, size, stride, padding):
     "The gradient of windows."
     return of_shape(dout, (*x.shape[:2], *two(size, "size", 1),
@@ -104,7 +104,7 @@ def windows_grad(dout, x, size, stride=1, padding=0, fill=0.0):
     "Gradient of `windows`: the windows of dout, added up where they lie."
     return (add_windows(dout, tuple(x.shape), stride, padding),)
 
-
+# %% ../../nbs/tools/nn/images.ipynb #463d593e
 @shapes("n c h w, n c kh kw oh ow -> n c kh kw oh ow")
 def add_windows_grad(dout, w, shape, stride=1, padding=0):
     "Gradient of `add_windows`: the windows of dout."
@@ -115,7 +115,7 @@ class Windows(DifferentiableOperator): forward, backward = formulas(windows, win
 class AddedWindows(DifferentiableOperator):
     forward, backward = formulas(add_windows, add_windows_grad)
 
-# %% ../../nbs/tools/nn/images.ipynb #2d62e603
+# %% ../../nbs/tools/nn/images.ipynb #8b688698
 @shapes("n c h w, out c kh kw, out -> n out oh ow")
 def convolution(x, weight, bias, stride=1, padding=0):
     "Each kernel times each window, summed over the channels, plus bias: (n, out, oh, ow)."
@@ -126,7 +126,7 @@ def convolution(x, weight, bias, stride=1, padding=0):
     product = weight.reshape(out, c * kh * kw) @ columns    # (out, c kh kw) @ (n, c kh kw, oh ow)
     return (product + bias.reshape(out, 1)).reshape(n, out, oh, ow)
 
-# %% ../../nbs/tools/nn/images.ipynb #2b9aa542
+# %% ../../nbs/tools/nn/images.ipynb #484b0da3
 def images(name: str, x) -> tuple[Tensor, bool]:
     "Images as (n, c, h, w), and whether one came without an axis for itself; else ValueError."
     x = as_tensor(x)
@@ -134,7 +134,7 @@ def images(name: str, x) -> tuple[Tensor, bool]:
         f"{name}: input is {x.shape}; expected (n, c, h, w), or (c, h, w) for one image")
     return (x.unsqueeze(0), True) if x.ndim == 3 else (x, False)
 
-
+# %% ../../nbs/tools/nn/images.ipynb #b7448722
 def conv2d(input,                       # (n, c, h, w), or (c, h, w)
            weight,                      # (out, c, kh, kw)
            bias=None,                   # (out,); None: 0
@@ -153,7 +153,7 @@ def conv2d(input,                       # (n, c, h, w), or (c, h, w)
     out = convolution(x, weight, as_tensor(bias), stride, padding)
     return out.squeeze(0) if one else out
 
-# %% ../../nbs/tools/nn/images.ipynb #9296bee7
+# %% ../../nbs/tools/nn/images.ipynb #bbc4e9a9
 def only(name: str, **options):
     "ValueError for an option that is not as it is in PyTorch when nothing is said."
     plain = {"dilation": (1, (1, 1), [1, 1]), "groups": (1,), "padding_mode": ("zeros",),
@@ -162,7 +162,7 @@ def only(name: str, **options):
         if value not in plain[option]: raise ValueError(
             f"{name}: {option}={value!r:.60} is not known here; expected {plain[option][0]!r}")
 
-# %% ../../nbs/tools/nn/images.ipynb #2e31a466
+# %% ../../nbs/tools/nn/images.ipynb #d52eaffe
 @shapes("n c h w -> n c oh ow", size=window_size, stride=steps, padding=margin)
 def max_pool(x, size, stride, padding=0):
     "The largest number of each window: (n, c, oh, ow)."
@@ -170,13 +170,13 @@ def max_pool(x, size, stride, padding=0):
     n, c, kh, kw, oh, ow = seen.shape
     return amax(seen.reshape(n, c, kh * kw, oh, ow), 2)
 
-
+# %% ../../nbs/tools/nn/images.ipynb #abab118b
 def of_pool(dout, x, size, stride, padding):
     "The gradient of the largest numbers."
     return of_shape(dout, (*x.shape[:2], *places(x, two(size, "size", 1), steps(stride),
                                                  margin(padding))))
 
-
+# %% ../../nbs/tools/nn/images.ipynb #dbad2604
 def first_equal(seen, top):              # (n, c, k, oh, ow), (n, c, oh, ow) -> as the first
     "True at the first number along axis 2 that is equal to the one on top."
     free, found = top == top, []
@@ -200,7 +200,7 @@ def max_pool_grad(dout, x, size, stride, padding=0):
 
 class MaxPool(DifferentiableOperator): forward, backward = formulas(max_pool, max_pool_grad)
 
-# %% ../../nbs/tools/nn/images.ipynb #fe2caa6c
+# %% ../../nbs/tools/nn/images.ipynb #53098d68
 def max_pool2d(input,                   # (n, c, h, w), or (c, h, w)
                kernel_size: Any,        # of a window: one number, or two
                stride: Any = None,      # how far it is from window to window; None: its size
