@@ -380,6 +380,7 @@ def _(dout, x, k): return to_tiles(np.ones_like(tiles(x, k)) * dout[:, :, None, 
 def _(dout, x, k):
     return to_tiles(np.ones_like(tiles(x, k)) * dout[:, :, None, None] / k**2, x, k)
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #c8135c65
 @pool_grad.mistake("times-x", "The gradient is multiplied by the largest number.",
                    "The slope of `max` is 1 at the largest.")
 def _(dout, x, k): return pool_grad.solve(dout * tiles(x, k).max((2, 3)), x, k)
