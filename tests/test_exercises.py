@@ -204,10 +204,7 @@ CHAPTERS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
 paged = pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
 
 
-def cells_of(page):
-    cells = nbformat.read(page, as_version=4).cells
-    if not any("solution" in c.metadata.get("tags", []) for c in cells): pytest.skip("has no stubs yet")
-    return cells
+def cells_of(page): return nbformat.read(page, as_version=4).cells
 
 
 def tagged(cell, tag): return tag in cell.metadata.get("tags", [])
@@ -216,13 +213,14 @@ def shown(cell): return "".join("".join(o.get("text", "")) + "".join(o.get("data
 
 @paged
 def test_a_check_on_the_page_waits_for_its_learner(page):
-    cells, bugs = cells_of(page), set()
+    cells, bugs, stubs = cells_of(page), set(), 0
     for cell in cells:
         if cell.cell_type != "code": continue
         if tagged(cell, "bug"): bugs |= set(re.findall(r"^(?:def|class) (\w+)", cell.source, re.M))
         for name, fn in checked(cell.source):
-            wanted = "wrong" if fn in bugs else "not started"
+            wanted, stubs = ("wrong", stubs) if fn in bugs else ("not started", stubs + 1)
             assert f"{name}: {wanted}" in shown(cell), f"{page.name}: {name}: {shown(cell)}"
+    assert stubs and bugs
 
 
 def defined(cell, space):
@@ -272,6 +270,12 @@ def test_a_solution_on_the_page_passes_its_check(page):
         solved += bool(reports)
         assert not reports or any(r.status == "solved" for r in reports), f"{page.name}: {reports[-1]}"
     assert solved
+
+
+@paged
+def test_the_line_that_a_folded_cell_shows_gives_nothing_away(page):
+    heads = [c.source.splitlines()[0] for c in cells_of(page) if tagged(c, "solution")]
+    assert heads and [h for h in heads if not re.fullmatch(r"#\| export|(def|class) .*:", h)] == []
 
 
 @paged
