@@ -15,7 +15,8 @@ from playwright.sync_api import Error, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PAGES = ["index.html", "run.html", "03_forward.html", "06_engine.html", "tools/shapes.html", "api/foundations.forward.html"]
+DESK, PHONE = (1300, 900, "light"), (390, 844, "dark")
+CHAPTERS = sorted(p.stem for p in (ROOT / "nbs").glob("[0-9]*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_broken_link_would_be_found(site, read):
 
 
 def test_directives_are_obeyed_and_never_shown(site):
-    for page in site.glob("[0-9]*.html"):
+    for page in (site / f"{stem}.html" for stem in CHAPTERS):
         text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
         assert not re.search(r"#\s*\|\s*(export|hide|default_exp|eval)", text) and "_THREADS" not in text, page.name
 
@@ -125,7 +126,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(params=[(1300, 900, "light"), (390, 844, "dark")], ids=["desk", "phone"])
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
 def page(chromium, request, at):
     width, height, scheme = request.param
     context = chromium.new_context(viewport=dict(width=width, height=height), color_scheme=scheme)
@@ -142,14 +143,31 @@ AXE = ROOT / "docs/node_modules/axe-core/axe.min.js"
 TOLD = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
   .map(v => `${v.id}: ` + v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message || '')).join('; '))"""
 
-@pytest.mark.parametrize("name", PAGES)
+READ = [(DESK, "index.html"), (PHONE, "index.html"), (DESK, "06_engine.html"), (PHONE, "03_forward.html"), (PHONE, "run.html"),
+        (DESK, "tools/explore/steppers.html"), (DESK, "api/foundations.forward.html"), (PHONE, "api/foundations.forward.html")]
+
+@pytest.mark.parametrize("page, name", READ, indirect=["page"], ids=[f"{size[0]}-{name}" for size, name in READ])
 def test_a_page_reads_well(page, at, name):
-    "Nothing in the console, nothing from elsewhere, no sideways scrolling, nothing that axe finds."
+    "Nothing in the console, nothing from elsewhere, nothing that axe finds."
     page.goto(at(name))
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.add_script_tag(path=str(AXE))
     found = page.evaluate(TOLD)
     if found: pytest.fail("\n".join(found), pytrace=False)
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_no_page_scrolls_sideways_on_a_phone(page, at):
+    for name in (*(f"{stem}.html" for stem in CHAPTERS), "index.html", "readme.html", "making.html", "api/foundations.forward.html", "tools/explore.html"):
+        page.goto(at(name), wait_until="domcontentloaded")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_figures_and_words_are_readable_in_the_dark(page, at):
+    "A figure stands on white; what is written in a report or a stepper differs from what it stands on."
+    page.goto(at("03_forward.html"))
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    for image in page.locator(".cell_output img").all()[:6]: assert image.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_maths_is_set_and_has_words(page, at):
