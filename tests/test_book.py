@@ -2,7 +2,7 @@
 
 Needs Sphinx, what npm has to give (fetched once) and Chromium; says which of them is missing.
 """
-import functools, http.server, os, re, shutil, subprocess, sys, threading
+import functools, http.server, re, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,11 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 pytest.importorskip("sphinx_book_theme", reason="the site needs the extra 'docs'")
-from playwright.sync_api import Error, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DESK, PHONE = (1300, 900, "light"), (390, 844, "dark")
 CHAPTERS = sorted(p.stem for p in (ROOT / "nbs").glob("[0-9]*.ipynb"))
 
@@ -117,19 +114,10 @@ def at(site):
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as p:
-        try: browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        except Error as error: pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
-def page(chromium, request, at):
+def page(browser, request, at):
     width, height, scheme = request.param
-    context = chromium.new_context(viewport=dict(width=width, height=height), color_scheme=scheme)
+    context = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme)
     page, wrong = context.new_page(), []
     page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda e: wrong.append(str(e)))
