@@ -85,7 +85,7 @@ def for_machines(modules):
     lines = ["# foundations", "", f"> {foundations.__doc__.splitlines()[0]}", "", "## Chapters", ""]
     for path in chapters():
         write(SITE / path.with_suffix(".md"), pages.as_markdown(path))
-        lines += [f"- [{pages.title(path)}]({path.with_suffix('.md')}): {landing.given()[path.stem]}"]
+        lines += [f"- [{pages.title(path)}]({path.with_suffix('.md')}): {landing.given().get(path.stem, '')}"]
     lines += ["", "## Reference", ""]
     for m in modules:
         role = roles().get(m.name.removeprefix("foundations."))

@@ -28,11 +28,13 @@ def names_figure():
             "invents names letter by letter. The higher the temperature, the more it dares.</figcaption></figure>")
 
 
+TIME = r"(an hour|half an hour|\d+ minutes)"
+MINUTES = {"an hour": "1 h", "half an hour": "30 min"}
+
 def duration(text):
-    "How long a chapter says that it takes."
-    more = re.search(r"exercises at the end (?:another )?(\d+) minutes", text)
-    if not re.search(r"takes (about )?an hour", text): raise ValueError(f"how long does it take? {text[:60]}")
-    return "1 h" + (f" + {more[1]} min" if more else "")
+    "How long a chapter says that it takes, and its exercises; nothing where it does not say."
+    parts = re.search(rf"takes (?:about )?{TIME}", text), re.search(rf"exercises (?:at the end )?(?:another )?{TIME}", text)
+    return " + ".join(MINUTES.get(m[1], m[1].replace("minutes", "min")) for m in parts if m)
 
 
 def given():
@@ -46,7 +48,7 @@ def chapter_map():
     for path in chapters():
         first = next(c["source"] for c in cells(path) if c["cell_type"] == "markdown")
         title = re.match(r"# \d+\. (.+)", first)[1]
-        rows.append(f"| {int(path.name[:2])} | [{title}]({path}) | {gives[path.stem]} | {duration(first)} |")
+        rows.append(f"| {int(path.name[:2])} | [{title}]({path}) | {gives.get(path.stem, '')} | {duration(first)} |")
     return "\n".join(["| no. | chapter | what you build | how long |", "|--:|---|---|---|", *rows])
 
 

@@ -98,6 +98,13 @@ def test_llms_txt_lists_what_is_there(site):
     assert "@shapes" in (site / "03_forward.md").read_text(encoding="utf-8")
 
 
+def test_the_map_says_of_each_chapter_what_it_gives_and_how_long(site):
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", (site / "index.html").read_text(encoding="utf-8").partition('id="the-chapters"')[2], re.S)
+    told = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)] for row in rows[1:]]
+    assert [int(row[0]) for row in told] == [int(stem[:2]) for stem in CHAPTERS]
+    assert [row for row in told if not all(row) or not re.fullmatch(r"(1 h|\d+ min)( \+ \d+ min)?", row[3])] == []
+
+
 def test_the_maths_has_its_licence(site): assert "Apache License" in (site / "_static/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
