@@ -9,7 +9,7 @@ import numpy as np
 from .. import scaling
 from .tasks import exercise
 
-# %% ../../nbs/tools/exercises/chapter11.ipynb #4ca61ecf
+# %% ../../nbs/tools/exercises/chapter11.ipynb #dca43625
 @exercise(chapter=11, minutes=5, hints=[
     "Where does each part begin? Where the one before ends. So k + 1 numbers say it all.",
     "The end of part r is about n * (r + 1) / k, as a whole number.",
@@ -29,10 +29,11 @@ def _(rng):
 def _(fn, n, k):
     found = [list(range(n)[part]) for part in fn(n, k)]
     yield "how many parts", len(found)
-    yield "how often each row is taken", np.bincount(sum(found, []), minlength=n)
-    sizes = [len(rows) for rows in found]
+    rows = np.array([row for part in found for row in part], int)
+    yield "how often each row is taken", np.bincount(rows, minlength=n)
+    sizes = [len(part) for part in found]
     yield "the largest part minus the smallest, if it is above 1", max(0, np.ptp(sizes) - 1)
-    yield "the rows, part after part", np.array(sum(found, []))
+    yield "the rows, part after part", rows
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #20293c21
 @parts.mistake("rest-lost", "The rows that are left over after dividing by k are nobody's.",
@@ -135,14 +136,10 @@ def _(rank, k, n, seed, epoch): return np.random.default_rng([seed]).permutation
 @rows_of_epoch.mistake("not-mixed", "The rows are not mixed.", "Draw an order, with permutation.")
 def _(rank, k, n, seed, epoch): return np.arange(n)[rank::k]
 
-# %% ../../nbs/tools/exercises/chapter11.ipynb #e644c591
+# %% ../../nbs/tools/exercises/chapter11.ipynb #dfe35a03
 @rows_of_epoch.mistake("same-part", "All workers take the same part.",
                        "Where does rank come in?")
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(n)[::k]
-
-@rows_of_epoch.mistake("no-seed", "Each call draws anew, from a generator without a seed: no two "
-                       "workers agree, and no run can be repeated.", "Give default_rng a seed.")
-def _(rank, k, n, seed, epoch): return np.random.default_rng().permutation(n)[rank::k]
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #dee60920
 @exercise(chapter=11, minutes=10, level="middle", hints=[
