@@ -2081,6 +2081,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'foundations/scaling/workers.py'),
                                              'foundations.scaling.workers.Processes.missing': ( 'tools/scaling/workers.html#processes.missing',
                                                                                                 'foundations/scaling/workers.py'),
+                                             'foundations.scaling.workers.agreed': ( 'tools/scaling/workers.html#agreed',
+                                                                                     'foundations/scaling/workers.py'),
                                              'foundations.scaling.workers.group': ( 'tools/scaling/workers.html#group',
                                                                                     'foundations/scaling/workers.py'),
                                              'foundations.scaling.workers.joined': ( 'tools/scaling/workers.html#joined',
