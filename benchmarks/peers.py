@@ -165,10 +165,12 @@ def judged(found):
 
 def main():
     parser = argparse.ArgumentParser(description="Our engine and its peers, timed in turns.")
-    parser.add_argument("--keep", help="a JSON file for the numbers")
+    parser.add_argument("--keep", help="a JSON file for the numbers; with --only, the others in it stay")
     parser.add_argument("--only", help="a part of a work's name")
     said = parser.parse_args()
     result = dict(machine=machine(), found=measured(said.only))
+    if said.keep and said.only and os.path.exists(said.keep):        # a part anew, the rest as it was
+        with open(said.keep) as file: result["found"] = json.load(file)["found"] | result["found"]
     if said.keep:
         with open(said.keep, "w") as file: json.dump(result, file, indent=1)
     print(tables(result))
