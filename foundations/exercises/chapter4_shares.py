@@ -80,6 +80,11 @@ def _(dout, p, x): return p * (dout - (dout * p).sum())
            "A row shares one sum: along which axis are its scores?")
 def _(dout, p, x): return p * (dout - along(dout * p, 0))
 
+@of_shares(softmax_grad, "sigmoid-of-scores", "It is dout x (1 - x): the slope of another "
+           "function, taken of the scores.", "First the shares, p = softmax(x); then the formula "
+           "with p in it.")
+def _(dout, p, x): return dout * x * (1 - x)
+
 @of_shares(softmax_grad, "raw-scores", "The scores stand where the shares should.",
            "p is softmax(x).")
 def _(dout, p, x): return x * (dout - along(dout * x))
@@ -119,6 +124,10 @@ def _(dout, p, x): return dout - p * dout
                                             "the "
            "sum 1.", "By what is p multiplied in the formula?")
 def _(dout, p, x): return dout - p
+
+@of_shares(log_softmax_grad, "divided", "dout is divided by the shares, as if only a logarithm had "
+           "been taken.", "A score moves all the shares of its row: softmax stands before the log.")
+def _(dout, p, x): return dout / p
 
 @of_shares(log_softmax_grad, "averaged", "The mean of dout stands where its sum should.",
            "How does x move each of the outputs of its row?")

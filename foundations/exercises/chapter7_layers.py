@@ -62,6 +62,11 @@ def _(module): return {path: x.tolist() for path, x in module.state_dict().items
 def _(module): return dict(module.state_dict())
 
 @snapshot.mistake(
+    "the-same-arrays", "The module learns on, and what was kept changes with it.",
+    "The dictionary is a new one. What does it hold?")
+def _(module): return {path: p.data for path, p in module.named_parameters()}
+
+@snapshot.mistake(
     "shared-once", "A parameter that stands in two places is under its first path only, so "
     "`load_state_dict` misses the other.",
     "What does `state_dict` give, and what `named_parameters`?")
