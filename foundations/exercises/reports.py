@@ -14,7 +14,7 @@ import numpy as np
 # %% ../../nbs/tools/exercises/reports.ipynb #b994407c
 @dataclass
 class Table:
-    "An array of at most three axes under a title; `wrong` marks the entries that differ."
+    "An array of at most four axes under a title; `wrong` marks the entries that differ."
     title: str
     array: np.ndarray
     wrong: np.ndarray | None = None
@@ -56,7 +56,7 @@ def brief(value: Any) -> str:
 
 def can_be_shown(x: Any) -> bool:
     "Is it an array that a reader can take in?"
-    return (isinstance(x, np.ndarray) and x.ndim <= 3 and 0 < x.size <= 48
+    return (isinstance(x, np.ndarray) and x.ndim <= 4 and 0 < x.size <= 48
             and (x.ndim == 0 or x.shape[-1] <= 12))
 
 # %% ../../nbs/tools/exercises/reports.ipynb #2e7e0eb3
