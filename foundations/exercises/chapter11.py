@@ -56,7 +56,7 @@ def _(n, k):
                "slice(start, end), without a step.")
 def _(n, k): return [slice(r, n, k) for r in range(k)]
 
-# %% ../../nbs/tools/exercises/chapter11.ipynb #d341a01d
+# %% ../../nbs/tools/exercises/chapter11.ipynb #5beae89f
 @exercise(chapter=11, minutes=5, hints=[
     "A gradient is a mean over the rows of its part. How do you get the sum back?",
     "Times its rows; then add all, and divide once by all the rows.",
@@ -71,6 +71,7 @@ def _(rng):
     yield "3 parts, one of no rows", dict(gradients=rng.normal(size=(3, 2)), rows=[4, 0, 1])
     yield "4 even parts of matrices", dict(gradients=rng.normal(size=(4, 2, 3)), rows=[5] * 4)
 
+# %% ../../nbs/tools/exercises/chapter11.ipynb #ae833333
 @combined.mistake("mean-of-means", "Each part weighs the same, however many rows it had.",
                   "A part of one row should weigh a third of one of three.")
 def _(gradients, rows): return sum(gradients) / len(gradients)
@@ -141,24 +142,24 @@ def _(rank, k, n, seed, epoch): return np.arange(n)[rank::k]
                        "Where does rank come in?")
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(n)[::k]
 
-# %% ../../nbs/tools/exercises/chapter11.ipynb #dee60920
+# %% ../../nbs/tools/exercises/chapter11.ipynb #253116aa
 @exercise(chapter=11, minutes=10, level="middle", hints=[
     "Worker r sends the piece (r - step) % k to worker (r + 1) % k.",
     "In the steps 0 to k - 2 the receiver adds; from k - 1 on it puts the piece in the place "
     "of its own.",
     "`held[to][piece] += held[r][piece]`, or `=`."])
 def ring_step(held, step):
-    "One step of the ring, in place: held[r][piece] is what worker r has; step counts from 0."
+    "One step of the ring, in place: held[r][piece] is an array of worker r; step counts from 0."
     scaling.ring_step(held, step)
 
 @ring_step.inputs
 def _(rng):
     whole = lambda *shape: rng.integers(1, 10, shape).astype(float)
-    yield "3 workers, the first step", dict(held=whole(3, 3), step=0)
-    yield "3 workers, the second step, which still adds", dict(held=whole(3, 3), step=1)
-    yield "3 workers, the third step, which hands on", dict(held=whole(3, 3), step=2)
+    yield "3 workers, the first step", dict(held=whole(3, 3, 1), step=0)
+    yield "3 workers, the second step, which still adds", dict(held=whole(3, 3, 1), step=1)
+    yield "3 workers, the third step, which hands on", dict(held=whole(3, 3, 1), step=2)
     yield "4 workers with pieces of 2 numbers, the last step", dict(held=whole(4, 4, 2), step=5)
-    yield "2 workers, the first step", dict(held=whole(2, 2), step=0)
+    yield "2 workers, the first step", dict(held=whole(2, 2, 1), step=0)
 
 @ring_step.observe
 def _(fn, held, step):

@@ -9,7 +9,7 @@ import numpy as np
 from .. import scaling
 from .tasks import exercise
 
-# %% ../../nbs/tools/exercises/chapter11_end.ipynb #a7907a9f
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #92bf699a
 @exercise(chapter=11, minutes=5, hints=[
     "All workers get equally many. How many is that, if nobody's row may be left out?",
     "n / k, rounded up, each; k times that is handed out.",
@@ -22,6 +22,7 @@ def padded_rows(n, k):
 def _(rng):
     for n, k in ((10, 4), (12, 4), (9, 8), (10_000, 64)): yield f"{n} for {k}", dict(n=n, k=k)
 
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #191f21a4
 @padded_rows.mistake("rest", "That is how many are left over after dividing.",
                      "How many are missing until everybody has one more?")
 def _(n, k): return n % k
@@ -38,7 +39,7 @@ def _(n, k): return -(-n // k) * k
                      "Nobody's row may be left out: round up.")
 def _(n, k): return n // k * k - n
 
-# %% ../../nbs/tools/exercises/chapter11_end.ipynb #219e6967
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #d98c28f1
 @exercise(chapter=11, minutes=8, level="middle", hints=[
     "`grad_of` gives a mean over the rows it is given. Which weight should each piece have?",
     "Add up `len(piece) * gradient`, and divide by all the rows in the end.",
@@ -51,6 +52,7 @@ def piecewise_gradient(grad_of, x, y, size):
         total = total + len(x[part]) * grad_of(x[part], y[part])
     return total / len(x)
 
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #ef5a2c95
 @piecewise_gradient.inputs
 def _(rng):
     some = lambda n: dict(x=rng.normal(size=(n, 2)), y=rng.normal(size=n))
