@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from foundations import autograd, backward, broadcasting, convolution, forward, language, layers
-from foundations import matmul, nn, training
+from foundations import matmul, nn, scaling, training
 from foundations.autograd import Tensor
 from foundations.check import gradcheck, test_near
 from foundations.data import mnist
+from foundations.scaling.__main__ import main as scaling_main
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSENT = "torch", "numba", "IPython", "ipykernel", "nbformat", "nbdev"
@@ -257,6 +258,25 @@ def test_what_the_model_does_not_know_is_refused():
     with pytest.raises(ValueError, match="GPT: 4 tokens, and a window of 3"): model(np.zeros((1, 4), int))
     with pytest.raises(ValueError, match=r"the token at \[0, 1\] is 27"): model(np.array([[0, 27]]))
     with pytest.raises(ValueError, match="a width of 5 and 2 heads"): language.Attention(5, 2, 3)
+
+
+# ---- 11: many processes ----
+
+def test_gradients_of_parts_add_up_to_that_of_the_batch(rng):
+    x, y, model = rng.random((10, 784)), rng.integers(10, size=10), network(0).double()
+    nn.CrossEntropyLoss()(model(x), y).backward()
+    whole, shares = [p.grad for p in model.parameters()], []
+    for part in scaling.parts(10, 3):
+        loss = nn.CrossEntropyLoss(reduction="sum")(model(x[part]), y[part]) / 10
+        scaling.shared_backward(loss, lambda a: lambda: None)         # nobody to share with
+        shares.append([p.grad for p in model.parameters()])
+    for i, g in enumerate(whole):
+        for total in scaling.ring_all_reduce([share[i] for share in shares]): test_near(total, g)
+
+
+def test_a_command_trains_in_one_process(capsys):
+    scaling_main(["--rows", "500", "--epochs", "2"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" %")
 
 
 # ---- 12: convolution ----

@@ -179,8 +179,7 @@ def _(rng):
 
 # %% ../../nbs/tools/exercises/chapter2.ipynb #430fd71d
 def stepped(shape, strides, to, step=lambda n, m, s: 0 if n == 1 else s, new=0):
-    "Strides by a rule for each axis (its size, the size it gets, its step), and one for new "
-    "axes."
+    "Strides by a rule for each axis: its size, the size it gets, its step; and one for new axes."
     more = len(to) - len(shape)
     return (new,) * more + tuple(step(n, m, s) for n, m, s in zip(shape, to[more:], strides))
 

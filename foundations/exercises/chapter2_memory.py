@@ -106,7 +106,7 @@ def _(rng):
 # %% ../../nbs/tools/exercises/chapter2_memory.ipynb #5f0e3058
 @windows.observe
 def _(fn, x, size):
-    for step, name in (1, ""), (2, "where x is every other number of an array"):
+    for step, name in (1, ""), (2, "x with gaps"):
         room = np.full(64, 7, x.dtype)
         part = room[16:16 + step * len(x):step]
         part[:] = x
@@ -119,12 +119,12 @@ def stepping(x, size, step):
     "A view of windows with its two steps in bytes."
     return np.lib.stride_tricks.as_strided(x, (len(x) - size + 1, size), (step, step))
 
-@windows.mistake("eight-bytes", "It is right where each number has 8 bytes, and not for others.",
-                 "`x.strides` says how far it is to the next number.")
+@windows.mistake("eight-bytes", "It is right where each number has 8 bytes, and the next one lies "
+                 "beside it.", "`x.strides` says how far it is to the next number.")
 def _(x, size): return stepping(x, size, 8)
 
-@windows.mistake("itemsize", "It is right where the numbers are neighbours in memory. Here x is "
-                 "every other number of an array.",
+@windows.mistake("itemsize", "It is right where the numbers are neighbours in memory. Here x has "
+                 "gaps between them, as `y[::2]` has.",
                  "`x.strides` says how far it is to the next number.")
 def _(x, size): return stepping(x, size, x.itemsize)
 

@@ -36,7 +36,7 @@ def needed(name: str) -> Any:
     "A package that only this page needs."
     try: return __import__(name)
     except ImportError: raise ImportError(
-        f"{name} is not installed: pip install 'foundations[notebooks]'") from None
+        f"{name} is not installed: pip install 'foundations-from-scratch[notebooks]'") from None
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #b2948cff
 def open_cells(cells: list) -> list:

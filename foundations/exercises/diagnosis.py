@@ -14,10 +14,10 @@ import numpy as np
 from .compare import numbers, off
 from .differences import (SHAPE, Difference, difference, explained,
                                                of_failure, told)
-from .hypotheses import Finding
+from .hypotheses import Finding, sentence
 from .recognition import (alike, first_alike, fits_forward, known_mistake,
                                                part_of)
-from .reports import Report, Table, can_be_shown
+from .reports import Report, Table, brief, can_be_shown
 from .running import SECONDS, Failure, Run, bare, home_of, run_all
 from .tasks import Exercise, Trial
 
@@ -68,14 +68,14 @@ def diagnose(ex: Exercise, fn: Any, forward: Callable | None = None, torch: bool
         said.text, said.mistake = f"{slow.what}\n{slow.look}", slow.id
     return said
 
-# %% ../../nbs/tools/exercises/diagnosis.ipynb #6a700944
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #22cd95d5
 def of_ours(ex: Exercise, f: Failure) -> Report:
     "Our own solution fails: nothing can be held beside it, and who fails alike is not right."
     return report(ex, Finding(
         "our-own-fails", f"It cannot be checked: our own solution raises {f.name} here.\n{f.text}",
         "Has a name of NumPy or of this package been given another meaning? Restart the kernel."))
 
-
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #ccb14faa
 def judge(ex: Exercise, trials: list[Trial], runs: list[Run], right: list[Run],
           seconds: float = SECONDS) -> Report:
     "What the runs of somebody's function say beside the right ones: solved, or what is wrong."
@@ -108,10 +108,13 @@ def report(ex: Exercise, finding: Finding | None, d: Difference | None = None, p
                   if v is not None and v.ndim and can_be_shown(v)]
         shown = {t.title for t in tables}
         rest = ", ".join(f"{k} = {told(v).removeprefix('the number ')}"
-                         for k, v in d.trial.args.items() if k not in shown)
+                         for k, v in d.trial.args.items() if k not in shown
+                         and not (ex.use and args[k] is None))   # what the learner never sees
         lines.append(f"Seen on: {d.trial.note}{f' ({rest})' if rest else ''}.")
         g, e = numbers(d.given), numbers(d.expected)
-        if g is not None and e is not None:
+        if g is not None and e is not None and g.ndim == e.ndim == 0:
+            lines.append(f"{sentence(d.name or 'The result')}: {brief(g)}; expected {brief(e)}.")
+        elif g is not None and e is not None:
             tables += side_by_side(ex, d.name or "result", g, e)
             if not can_be_shown(e): lines += first_entry(ex, d, g, e)
     text = "\n".join(filter(None, lines))

@@ -120,6 +120,8 @@ HINTS = {
     "IndexError": "Print the index and the shape before this line.",
     "KeyError": "What is there the first time, before anything was stored?",
     "AttributeError": "What kind of value is it? `type(...)` says.",
+    "None": "Something is None here: what a function without `return` gives. Was one called, "
+            "`f()`, where it should be kept, `f`?",
 }
 
 # %% ../../nbs/tools/exercises/differences.ipynb #83639f79
@@ -135,8 +137,9 @@ def of_failure(f: Failure) -> Finding:
         "died", f"It ended Python itself ({f.text}).",
         "Is there an `exit`, or a call into a compiled library?")
     where = f" in line {f.number}: `{f.line}`" if f.line else ""
+    kind = "None" if "'NoneType'" in f.text else f.name
     return Finding("raises", f"It raises {f.name}{where}.\n{f.name}: {f.text}",
-                   HINTS.get(f.name, "The inputs stand below: try that line on them by hand."))
+                   HINTS.get(kind, "The inputs stand below: try that line on them by hand."))
 
 # %% ../../nbs/tools/exercises/differences.ipynb #743a20b0
 def explained(ex: Exercise, found: list[Difference]) -> Difference:
@@ -162,7 +165,7 @@ def as_pair(ex: Exercise, d: Difference) -> Pair:
     assert g is not None and e is not None       # or the difference would have its finding
     return Pair(d.name, g, e, d.trial.args, ex.rtol)
 
-# %% ../../nbs/tools/exercises/differences.ipynb #2b36760a
+# %% ../../nbs/tools/exercises/differences.ipynb #9c899cd5
 def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> tuple | None:
     "Is it right for a dout of ones, or for two arguments exchanged?"
     large = [i for i, p in enumerate(pairs) if p.expected.size > 1 and not ex.use]
@@ -180,7 +183,7 @@ def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> t
             "In which order do the arguments stand, and are they used?")
     return None
 
-
+# %% ../../nbs/tools/exercises/differences.ipynb #6f392755
 def is_for(ex: Exercise, p: Pair, args: dict) -> bool:
     "Is the given value right for these arguments?"
     run = ex.outcomes(ex.solve, [Trial("", args)])[0]

@@ -7,8 +7,8 @@ __all__ = ['LIBRARIES', 'SECONDS', 'GIGABYTES', 'LARGEST', 'Failure', 'Run', 'Ti
            'traced']
 
 # %% ../../nbs/tools/exercises/running.ipynb #e0b68498
-import contextlib, copy, inspect, io, linecache, os, pickle, signal, sys, sysconfig, threading, time
-import traceback, warnings
+import contextlib, copy, gc, inspect, io, linecache, os, pickle, signal, sys, sysconfig, threading
+import time, traceback, warnings
 from collections.abc import Callable, Iterable, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -249,6 +249,7 @@ def as_child(use: Callable, fn: Any, inputs: list[dict], writing: Connection):
         with lock: writing.send_bytes(data)
 
     try:
+        gc.freeze()              # what the parent made is left alone: looking through it costs time
         alone()
         limit_memory()
         for args in inputs: send(watch(use, fn, args, send))
