@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import array_api_compat.numpy  # noqa: F401  half a second: before the fork, not at every call
 import numpy as np
+from array_api_compat import array_namespace
 
 # %% ../../nbs/tools/exercises/running.ipynb #c6568f57
 @dataclass
@@ -197,6 +197,7 @@ def patience() -> float:
 # %% ../../nbs/tools/exercises/running.ipynb #1ce1acf0
 def forked(use: Callable, fn: Any, inputs: list[dict], seconds: float) -> list[Run]:
     "The runs of a forked child, which is ended when its time is up."
+    array_namespace(np.empty(0))                  # loads it here, once, and not in every child
     reading, writing = Pipe(duplex=False)
     deadline, child, how = time.monotonic() + seconds, 0, ""
     try:
