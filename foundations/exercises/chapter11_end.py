@@ -90,7 +90,7 @@ def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: n)
                             "At most `size` rows for each call.")
 def _(grad_of, x, y, size): return grad_of(x, y)
 
-# %% ../../nbs/tools/exercises/chapter11_end.ipynb #af63ece3
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #226579fd
 @piecewise_gradient.mistake("over-size", "A piece is divided by `size`, which a short one has not.",
                             "Add `len(piece) * gradient`, and divide once by all the rows.")
 def _(grad_of, x, y, size):
@@ -105,10 +105,10 @@ def _(grad_of, x, y, size):
 @piecewise_gradient.mistake("overwritten", "Only the gradient of the last piece is left.",
                             "= for +=, once more.")
 def _(grad_of, x, y, size):
-    for i in range(0, len(x), size): found = grad_of(x[i:i + size], y[i:i + size])
-    return found
+    found = [grad_of(x[i:i + size], y[i:i + size]) for i in range(0, len(x), size)]
+    return found[-1]
 
-# %% ../../nbs/tools/exercises/chapter11_end.ipynb #ddac82b7
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #425bfd97
 @exercise(chapter=11, minutes=8, level="middle", hints=[
     "Try all of them: `most` is a number that a computer counts to in no time.",
     "`step_time` is there already. Which k has the smallest?",
@@ -127,30 +127,33 @@ def _(rng):
     yield "a network without a latency", dict(compute=1.0, size=1e6, bandwidth=1e9, latency=0.0,
                                               most=16)
 
-def fastest(compute, size, bandwidth, latency, ks, time=scaling.step_time):
-    return min(ks, key=lambda k: time(k, compute, size, bandwidth, latency))
+def fastest(ks, *costs): return min(ks, key=lambda k: scaling.step_time(k, *costs))
 
 @best_workers.mistake("most", "All workers are used, whether they help or not.",
                       "When does one more make the step longer?")
 def _(compute, size, bandwidth, latency, most): return most
 
-# %% ../../nbs/tools/exercises/chapter11_end.ipynb #c4851156
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #9e4d860f
 @best_workers.mistake("powers", "Only powers of two were tried.", "Any number of workers is one.")
-def _(*sizes): return fastest(*sizes[:4], [k for k in range(1, sizes[4] + 1) if not k & (k - 1)])
+def _(*sizes): return fastest([k for k in range(1, sizes[4] + 1) if not k & (k - 1)], *sizes[:4])
 
 @best_workers.mistake("not-alone", "One worker alone was not tried.", "Begin with 1.")
-def _(*sizes): return fastest(*sizes[:4], range(2, sizes[4] + 1))
+def _(*sizes): return fastest(range(2, sizes[4] + 1), *sizes[:4])
 
 @best_workers.mistake("last-left-out", "The number `most` itself was not tried.",
                       "range ends before its end.")
-def _(*sizes): return fastest(*sizes[:4], range(1, max(sizes[4], 2)))
+def _(*sizes): return fastest(range(1, max(sizes[4], 2)), *sizes[:4])
 
 @best_workers.mistake("the-time", "That is how long the step takes; asked is with how many.",
                       "min with key= gives the k.")
-def _(*sizes): return scaling.step_time(fastest(*sizes[:4], range(1, sizes[4] + 1)), *sizes[:4])
+def _(compute, size, bandwidth, latency, most):
+    costs = compute, size, bandwidth, latency
+    return scaling.step_time(fastest(range(1, most + 1), *costs), *costs)
 
 @best_workers.mistake("slowest", "That is the number with the longest step.", "min, not max.")
-def _(*sizes): return max(range(1, sizes[4] + 1), key=lambda k: scaling.step_time(k, *sizes[:4]))
+def _(compute, size, bandwidth, latency, most):
+    times = [scaling.step_time(k, compute, size, bandwidth, latency) for k in range(1, most + 1)]
+    return times.index(max(times)) + 1
 
 # %% ../../nbs/tools/exercises/chapter11_end.ipynb #519129a9
 @exercise(chapter=11, minutes=12, level="hard", returns=("sent", "left"), hints=[

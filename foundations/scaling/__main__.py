@@ -72,7 +72,7 @@ def digits(data: str,                      # "small", "full", or a folder
     x, y, mean, std = x[:rows], y[:rows], x.mean(), x.std()
     return Dataset(normalize(x, mean, std), y), Dataset(normalize(x_valid, mean, std), y_valid)
 
-# %% ../../nbs/tools/scaling/command.ipynb #64a30b3e
+# %% ../../nbs/tools/scaling/command.ipynb #1cd22dc1
 def resumed(folder: Path | None, engine: Ours | Torch, processes: Group,
             settings: dict[str, float]) -> int:
     "How many steps were made before; the engine goes on from there. ValueError for another run's."
@@ -80,7 +80,7 @@ def resumed(folder: Path | None, engine: Ours | Torch, processes: Group,
     step, now = np.zeros(1, np.int64), as_array(settings)
     if folder and processes.rank == 0 and (found := newest(folder, processes.say)):
         step[0], kept = found
-        if not np.array_equal(kept.pop("settings", None), now): step[0] = -1
+        if not np.array_equal(kept.pop("settings", np.zeros(0)), now): step[0] = -1
         else: state = {name: kept[name].copy() for name in state}
     processes.broadcast(step)
     if step[0] < 0: raise ValueError(f"{folder} holds checkpoints of a run with other settings; "

@@ -34,7 +34,7 @@ class Group:
         "Print it, once for all processes."
         if self.rank == 0: print(text, flush=True)
 
-# %% ../../nbs/tools/scaling/workers.ipynb #d3798673
+# %% ../../nbs/tools/scaling/workers.ipynb #78c6d2a2
 class Processes(Group):
     "Several processes, over torch.distributed."
     def __init__(self, rank: int, size: int, store: Any, seconds: float):
@@ -42,7 +42,8 @@ class Processes(Group):
 
     def all_reduce(self, x: np.ndarray) -> Callable[[], Any]:
         import torch
-        return torch.distributed.all_reduce(torch.from_numpy(x), async_op=True).wait
+        work: Any = torch.distributed.all_reduce(torch.from_numpy(x), async_op=True)
+        return work.wait
 
     def broadcast(self, x: np.ndarray):
         import torch
@@ -104,11 +105,12 @@ def agreed(store: Any, rank: int, size: int, seconds: float) -> str:
         time.sleep(0.02)
     raise OSError(f"rank 0 did not call within {seconds:g} s")
 
-# %% ../../nbs/tools/scaling/workers.ipynb #9f1e53e1
+# %% ../../nbs/tools/scaling/workers.ipynb #e9fb01ac
 def joined(seconds: float) -> Processes:
     "This process, after all have come. ImportError without PyTorch, OSError where none can join."
     try:
         import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
     except ImportError: raise ImportError(
         "several processes talk through PyTorch, and it is not installed") from None
@@ -116,7 +118,7 @@ def joined(seconds: float) -> Processes:
     limit = timedelta(seconds=seconds)
     try:
         store, rank, size = next(rendezvous("env://", timeout=limit))
-        store = dist.PrefixStore(agreed(store, rank, size, seconds), store)
+        store = PrefixStore(agreed(store, rank, size, seconds), store)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
     except RuntimeError as error:
         if "EADDRINUSE" in str(error): raise OSError(
