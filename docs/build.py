@@ -97,8 +97,9 @@ def main():
     fetch()
     shutil.rmtree(SITE, ignore_errors=True)
     modules = stage()
-    if failed := html(): return failed
-    shutil.rmtree(ROOT / "jupyter_execute", ignore_errors=True)          # myst-nb leaves it, empty
+    failed = html()
+    shutil.rmtree(ROOT / "jupyter_execute", ignore_errors=True)          # myst-nb's own copies
+    if failed: return failed
     vendored()
     for_machines(modules)
     print(f"{SITE.name}/index.html: {len(list(SITE.rglob('*.html')))} pages")

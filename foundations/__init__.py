@@ -9,6 +9,7 @@
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
     language      9  tokens, attention, a small GPT that invents names
+    scaling      11  many processes train one network; `python -m foundations.scaling`
     convolution  12  windows of an image, and a network that looks through them
 
 What they stand on:
@@ -40,9 +41,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "language", "convolution", "shapes", "passes", "operators", "methods", "changes",
-           "gradients", "torchlike", "check", "data", "files", "optimizers", "lr_scheduler", "runs",
-           "timing", "draw", "explore", "exercises",
+           "language", "scaling", "convolution", "shapes", "passes", "operators", "methods",
+           "changes", "gradients", "torchlike", "check", "data", "files", "optimizers",
+           "lr_scheduler", "runs", "timing", "draw", "explore", "exercises",
            "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
            "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
 
@@ -56,8 +57,8 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, changes, check, convolution, data, draw
     from . import exercises, explore, files, forward, gradients, language, layers, lr_scheduler
-    from . import matmul, methods, nn, operators, optimizers, passes, runs, shapes, timing
-    from . import torchlike, training
+    from . import matmul, methods, nn, operators, optimizers, passes, runs, scaling, shapes
+    from . import timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .data import mnist, names

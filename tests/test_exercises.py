@@ -182,6 +182,18 @@ def test_without_a_fork(double, monkeypatch):
     assert check("double", loops).mistake == "time"
 
 
+def test_a_report_names_no_place_in_memory(double):
+    def prints(x): print(object()); return object()
+    def raises(x): raise ValueError(f"what is {object()}?")
+    for fn in (prints, raises, lambda x: [object(), print], lambda x: raises): assert "0x" not in repr(check("double", fn)) + check("double", fn)._repr_html_()
+
+
+def test_to_fail_as_ours_does_is_not_right(double, monkeypatch):
+    def fails(x): raise ValueError("of no use")
+    monkeypatch.setattr(double, "solve", functools.wraps(double.solve)(fails))
+    assert (check("double", fails).status, check("double", fails).mistake) == ("wrong", "our-own-fails")
+
+
 def test_a_record_of_progress_is_never_lost(double, tmp_path):
     check("double", lambda x: 2 * x)
     path = tmp_path / "mine"

@@ -78,7 +78,7 @@ def only(x, axis, last=False):
     count = np.cumsum(np.flip(there, axis) if last else there, axis)
     return there & ((np.flip(count, axis) if last else count) == 1)
 
-# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #9da84a69
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #48ba3551
 max_grad.convention("Of several that are equally large the first gets all: as right as our equal "
                     "shares.")(lambda dout, x, axis, keepdims: (
     back(dout, x, axis, keepdims) * only(x, axis),))
@@ -86,6 +86,7 @@ max_grad.convention("Of several that are equally large the last gets all: as rig
                     "shares.")(lambda dout, x, axis, keepdims: (
     back(dout, x, axis, keepdims) * only(x, axis, last=True),))
 
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #d22c9b4e
 for id, what, look, f in [
     ("paid-to-each", "Where several are equally large, each of them gets all of dout.",
      "One dout comes in. How much may go out in all?",
@@ -142,7 +143,7 @@ for ex, id, what, look, n in [
     ex.mistake(id, what, look)(lambda dout, x, axis, keepdims, n=n: (
         back(dout, x, axis, keepdims) / n(x, axis) * np.ones_like(x),))
 
-# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #d204264c
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #8b998b6a
 @exercise(chapter=6, minutes=6, level="middle", returns=("dx",), hints=[
     "dx has the shape of x. What stands where nothing was read?",
     "Begin with zeros. Where a place was read twice, it gets the sum of both.",
@@ -162,6 +163,7 @@ def _(rng):
         key = np.array(key) if isinstance(key, list) else key
         yield note, dict(dout=np.array(rng.normal(size=x[key].shape)), x=x.copy(), key=key)
 
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #9bf780b3
 def placed(put):
     "An answer that puts dout into zeros in some way."
     def answer(dout, x, key):
@@ -172,7 +174,7 @@ def placed(put):
 
 index_grad.also_right(placed(np.add.at))
 
-# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #2154c6df
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #c8146161
 @index_grad.mistake("added-once", "Where a place is read twice, only one of the two arrives.",
                     "`dx[key] += dout` writes once for each place. What adds each time?")
 @placed
@@ -193,6 +195,7 @@ def _(dout, x, key): return (dout,)
 @placed
 def _(dx, key, dout): np.add.at(dx, key, np.ones_like(dout))
 
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #b7fa5773
 @index_grad.mistake("times-x", "dout is multiplied by the number that was read.",
                     "How steep is reading?")
 def _(dout, x, key):
@@ -200,7 +203,7 @@ def _(dout, x, key):
     np.add.at(dx, key, dout * x[key])
     return (dx,)
 
-# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #b2970523
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #a1ff9118
 @exercise(chapter=6, minutes=6, level="middle", hints=[
     "Each array lies in the result as one piece. Where does its piece begin and end, along axis?",
     "The sizes along the axis, added up, are the places to cut: `np.split` takes them.",
@@ -218,6 +221,7 @@ def _(rng):
         xs = [rng.normal(size=s) for s in shapes]
         yield note, dict(dout=rng.normal(size=np.concatenate(xs, axis).shape), xs=xs, axis=axis)
 
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #6c9b65c2
 @concatenate_grad.observe
 def _(fn, dout, xs, axis):
     pieces = fn(dout, *xs, axis=axis)
@@ -246,7 +250,7 @@ for id, what, look, at in [
      lambda dout, n, axis: np.split(dout, np.cumsum(n)[:-1], axis)[::-1])]:
     concatenate_grad.mistake(id, what, look)(cut(at))
 
-# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #727557ee
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #75046f67
 @exercise(chapter=6, minutes=5, level="middle", returns=("dx",), hints=[
     "Where did axis 0 of x go? dout has to bring it back from there.",
     "With two axes the same axes bring it back. With three in a circle they do not.",
@@ -268,6 +272,7 @@ def _(dout, x, axes):
     dx.transpose(axes)[...] = dout
     return (dx,)
 
+# %% ../../nbs/tools/exercises/chapter6_axes.ipynb #78eaffb4
 for id, what, look, f in [
     ("same-axes", "The same axes are taken again: right for two, wrong where three go in a circle.",
      "Axis 0 went to some place. From where has it to come back?",

@@ -148,7 +148,7 @@ def curve(ex: Exercise):
         yield "three axes", dict(dout=rng.normal(size=(2, 1, 4)), x=2 * rng.normal(size=(2, 1, 4)))
     return ex
 
-# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #58b017ff
+# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #bea943e7
 @curve
 @exercise(chapter=6, minutes=3, returns=("dx",), hints=[
     "Which function is its own derivative?", "The slope at x is e to the power of x.",
@@ -165,6 +165,7 @@ def tanh_grad(dout, x):
     "The gradient of np.tanh(x): a tuple of one."
     return operators.tanh_grad(dout, x)
 
+# %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #105b7ec0
 @curve
 @exercise(chapter=6, minutes=4, returns=("dx",), hints=[
     "Written with the *result* s = 1 / (1 + e⁻ˣ), the slope is short.", "It is s (1 - s).",
@@ -196,6 +197,11 @@ for ex, f in CURVES.items():
         slope(lambda dout, x, to=to, f=f: x * to(f(dout))))
 
 # %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #aa880d34
+exp_grad.mistake("power-rule", "It is x e^(x-1), the rule for a power.",
+                 "In xⁿ the base moves; in eˣ it is the exponent.")(
+    slope(lambda dout, x: dout * x * np.exp(x - 1)))
+tanh_grad.mistake("cosh-once", "It is 1 / cosh x, without the square.", "1 - tanh² is 1 / cosh².")(
+    slope(lambda dout, x: dout / np.cosh(x)))
 tanh_grad.mistake("plus", "It is 1 + y².", "Where tanh is steepest, y is 0; is it flat far out?")(
     slope(lambda dout, x: dout * (1 + np.tanh(x)**2)))
 tanh_grad.mistake("not-squared", "It is 1 - y, without the square.",

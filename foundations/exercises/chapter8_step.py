@@ -81,7 +81,7 @@ for id, what, look, places in [
      "Which array went into this layer?", dict(kept=lambda z, h: z))]:
     train_step.mistake(id, what, look)(stepped(**places))
 
-# %% ../../nbs/tools/exercises/chapter8_step.ipynb #d991cd83
+# %% ../../nbs/tools/exercises/chapter8_step.ipynb #7ee1be78
 @train_step.mistake("on-the-way-back", "w2 moves before dh is computed from it: the first layer "
                     "gets the gradient of another network.",
                     "First the whole way back, and then all steps.")
@@ -100,6 +100,7 @@ def _(x, y, w1, b1, w2, b2, lr):
     for p, q in zip((w1, b1, w2, b2), new): p[...] = q
     return w1, b1, w2, b2
 
+# %% ../../nbs/tools/exercises/chapter8_step.ipynb #8274fd0b
 @train_step.also_right
 def _(x, y, w1, b1, w2, b2, lr):
     z = x @ w1 + b1

@@ -68,14 +68,14 @@ def diagnose(ex: Exercise, fn: Any, forward: Callable | None = None, torch: bool
         said.text, said.mistake = f"{slow.what}\n{slow.look}", slow.id
     return said
 
-# %% ../../nbs/tools/exercises/diagnosis.ipynb #6a700944
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #22cd95d5
 def of_ours(ex: Exercise, f: Failure) -> Report:
     "Our own solution fails: nothing can be held beside it, and who fails alike is not right."
     return report(ex, Finding(
         "our-own-fails", f"It cannot be checked: our own solution raises {f.name} here.\n{f.text}",
         "Has a name of NumPy or of this package been given another meaning? Restart the kernel."))
 
-
+# %% ../../nbs/tools/exercises/diagnosis.ipynb #ccb14faa
 def judge(ex: Exercise, trials: list[Trial], runs: list[Run], right: list[Run],
           seconds: float = SECONDS) -> Report:
     "What the runs of somebody's function say beside the right ones: solved, or what is wrong."

@@ -165,7 +165,7 @@ def as_pair(ex: Exercise, d: Difference) -> Pair:
     assert g is not None and e is not None       # or the difference would have its finding
     return Pair(d.name, g, e, d.trial.args, ex.rtol)
 
-# %% ../../nbs/tools/exercises/differences.ipynb #2b36760a
+# %% ../../nbs/tools/exercises/differences.ipynb #9c899cd5
 def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> tuple | None:
     "Is it right for a dout of ones, or for two arguments exchanged?"
     large = [i for i, p in enumerate(pairs) if p.expected.size > 1 and not ex.use]
@@ -183,7 +183,7 @@ def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> t
             "In which order do the arguments stand, and are they used?")
     return None
 
-
+# %% ../../nbs/tools/exercises/differences.ipynb #6f392755
 def is_for(ex: Exercise, p: Pair, args: dict) -> bool:
     "Is the given value right for these arguments?"
     run = ex.outcomes(ex.solve, [Trial("", args)])[0]

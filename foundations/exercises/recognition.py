@@ -83,7 +83,7 @@ def first_alike(ex: Exercise, fns: list, trials: list[Trial], runs: list[Run], s
     seen = run_all(look, None, [{}], seconds)[0].values
     return seen[0][1] if seen else None
 
-# %% ../../nbs/tools/exercises/recognition.ipynb #ba672ef5
+# %% ../../nbs/tools/exercises/recognition.ipynb #075ce845
 def known_mistake(ex: Exercise, trials: list[Trial], runs: list[Run], right: list[Run],
                   seconds: float) -> Finding | None:
     "The known mistake that does what these runs do: in all, or where they are first wrong."
@@ -103,7 +103,7 @@ def known_mistake(ex: Exercise, trials: list[Trial], runs: list[Run], right: lis
     return None if i is None else Finding(ex.mistakes[i].id, ex.mistakes[i].what,
                                           ex.mistakes[i].look)
 
-
+# %% ../../nbs/tools/exercises/recognition.ipynb #26cd2283
 def first_wrong(ex: Exercise, run: Run, right: Run) -> int:
     "How many values there are up to the first that is wrong; all if none is."
     for i, ((n, a), (m, b)) in enumerate(zip(run.values, right.values)):
