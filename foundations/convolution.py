@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from . import nn
 from .shapes import shapes
 
-# %% ../nbs/12_convolution.ipynb #b017e181
+# %% ../nbs/12_convolution.ipynb #8e66d12e
 @shapes("h w, kh kw -> oh ow")
 def convolution_loops(image, kernel):
     "At each place of the kernel on the image, the sum of the products."

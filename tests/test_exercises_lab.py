@@ -61,7 +61,7 @@ def test_a_learner_writes_asks_guesses_opens_and_moves(place, page):
     page.keyboard.press("Shift+Enter")
     expect(said).to_contain_text("✓ dot: solved", timeout=20_000)
 
-    folded = page.locator(".jp-CodeCell:has(.jp-Placeholder)").first
+    folded = cell(page, "def dot(u, v)")            # what shows of it: its head
     line = folded.get_by_text("return sum")
     expect(line).not_to_be_visible()
     folded.locator(".jp-Placeholder").first.click()

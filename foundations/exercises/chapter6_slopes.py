@@ -40,8 +40,8 @@ def add_grad(dout, a, b):
     "`unbroadcast(dout, a.shape)` and `unbroadcast(-dout, b.shape)`."])
 def sub_grad(dout, a, b):
     "The gradients of a - b, each of the shape of its input."
-    da, db = operators.addition_grad(dout, a, b)
-    return da, -db
+    (da, _), (_, db) = operators.addition_grad(dout, a, b), operators.addition_grad(-dout, a, b)
+    return da, db
 
 # %% ../../nbs/tools/exercises/chapter6_slopes.ipynb #43dedc08
 @two
