@@ -63,7 +63,9 @@ def stage():
           + "\n".join(f"- [{m.name}]({m.name}.md)" + (f": {lines[m.name[12:]]}" if m.name[12:] in lines else "") for m in modules)
           + "\n\n" + toctree([m.name for m in modules]))
     for path in DOCS.glob("*.md"): write(STAGE / path.name, path.read_text(encoding="utf-8").replace("{{repository}}", REPOSITORY))
-    write(STAGE / "index.md", landing.page((DOCS / "index.md").read_text(encoding="utf-8")))
+    folders = sorted({p.parent for p in notebooks() if p.parts[0] == "tools" and not (NBS / f"{p.parent}.ipynb").exists()})
+    text = (DOCS / "index.md").read_text(encoding="utf-8").replace("{{tools}}", "\n".join(f"{folder.as_posix()}/*" for folder in folders))
+    write(STAGE / "index.md", landing.page(text))
     return modules
 
 

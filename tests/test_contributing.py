@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows a newcomer runs as it stands."""
+"""What CONTRIBUTING.md shows a newcomer runs as it stands; what runs on the server is pinned and may do little."""
 import re
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from foundations.exercises.tasks import known
 
-TEXT = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
@@ -27,3 +28,15 @@ def test_an_example_runs(code):
 def test_an_example_that_is_wrong_fails(wrong, right):
     [code] = [c for c in CODE if wrong in c]
     with pytest.raises(AssertionError): exec(compile(code.replace(wrong, right), "CONTRIBUTING.md", "exec"), {"__name__": "example"})
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+@pytest.mark.skipif(not WORKFLOWS, reason="an archive has none")
+def test_workflows_are_pinned_and_may_do_little():
+    assert {p.stem for p in WORKFLOWS} == {"test", "book", "release"}
+    for path in WORKFLOWS:
+        text = path.read_text(encoding="utf-8")
+        assert "\npermissions: {}\n" in text, path.name                      # each job asks for its own
+        assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", use) for use in re.findall(r"uses: (.+)", text)), path.name
+        assert "secrets." not in text and "pull_request_target" not in text
