@@ -29,7 +29,7 @@ notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb),
 	$(V)/python scripts/readme.py
 
 bench: .venv/.ok ## measure the ratios that the chapters promise
-	@failed=0; for b in shapes matmul layers autograd training; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
+	@failed=0; for b in shapes matmul layers autograd training compiling; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
 
 wheels: .venv/.ok  ## fill wheels/ with all that another machine of this kind needs without a network
 	$(V)/python -m pip download -q -d wheels -c constraints.txt uv 'setuptools>=77' '.[dev]'

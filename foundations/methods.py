@@ -147,7 +147,7 @@ def of_one_dtype(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
 def plain_key(key: Any) -> Any:
     "What stands in brackets, with arrays in place of tensors: copies, for the way back."
     if isinstance(key, (tuple, list)): return type(key)(map(plain_key, key))
-    return np.array(plain(key)) if isinstance(key, (ArrayLike, np.ndarray)) else key
+    return plain(key).copy() if isinstance(key, (ArrayLike, np.ndarray)) else key
 
 # %% ../nbs/tools/methods.ipynb #e1c5a005
 class Comparisons(Primitives):

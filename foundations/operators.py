@@ -343,7 +343,7 @@ def replace(x,      # any shape
             value,  # of a shape that can be broadcast to that of x[key]
             key):   # places, as for `index`
     "A copy of x with other numbers at some places. IndexError or ValueError where they do not fit."
-    out = xp(x).asarray(x, copy=True)
+    out = x.copy() if isinstance(x, np.ndarray) else xp(x).asarray(x, copy=True)
     try: out[key] = value
     except (IndexError, ValueError, RuntimeError) as why:
         kind = IndexError if isinstance(why, IndexError) else ValueError

@@ -84,7 +84,7 @@ def through(view: Node, indices: list[str]) -> list[str] | None:
     "Which number of the base a number of a view is; None where only NumPy knows."
     if view.name == "itself": return indices
     if view.name == "broadcast_to": return at(indices, view.base.shape)
-    if view.name in (".swapaxes", ".transpose"):
+    if view.name in (".swapaxes", ".transpose", "transpose"):
         axes = axes_of(view)
         return [indices[axes.index(axis)] for axis in range(len(axes))]
     if view.name in (".reshape", ".squeeze"): return reshaped(indices, view.shape, view.base.shape)
@@ -353,6 +353,18 @@ class Lines(Program):
 # %% ../../nbs/tools/compiling/loops.ipynb #89a89022
 class Loops(Lines):
     "A Program whose lines are loops, compiled by Numba, where they can be."
+    def __init__(self, *args):
+        super().__init__(*args)
+        if len(self.lines) == len(self.kernels) == 1: self.many = self.repeated(*self.lines)
+
+    def repeated(self, call: str) -> Callable[..., tuple]:
+        "n steps that are one call each, as one call."
+        given = call.partition("(")[2]
+        text = f"def repeat(n, {given}:\n    for _ in range(n): {call}\n"
+        self.code.values["repeat"] = compiled_by_numba(text, "repeat", self.code.values)
+        text = Program.text(self).replace(call, f"repeat(n, {given}")
+        return self.function(text.replace("def step(", "def step(n, ", 1))
+
     def write(self):
         self.kernels: list[str] = []
         self.kept = Kept(self.nodes, self.results)
@@ -387,9 +399,9 @@ KINDS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 KINDS += ["float32", "float64"]
 
 
-def compiled_by_numba(text: str, name: str) -> Callable:
+def compiled_by_numba(text: str, name: str, more: dict[str, Any] | None = None) -> Callable:
     "The function that a text defines, compiled when it is first called."
-    names: dict[str, Any] = dict(
+    names: dict[str, Any] = dict(more or {},
         larger=larger, smaller=smaller, square=square, np=np, empty=np.empty, inf=math.inf,
         exp=math.exp, log=math.log, sqrt=math.sqrt, tanh=math.tanh, sin=math.sin, cos=math.cos,
         bool=np.bool_, **{k: getattr(np, k) for k in KINDS})

@@ -207,11 +207,22 @@ class Plan:
         inputs = [*trace.inputs, *[slot.word for slot in self.numbers]]
         changed = [node for *_, node in self.written]
         self.program = write(trace.tape, inputs, kept.states, [*results, *changed])
+        self.generators = [g for g in kept.states.values() if isinstance(g, np.random.Generator)]
         self.accepts = accepting(args, self.arrays, models)
 
-    def run(self, args: tuple) -> Any:
-        "The step."
+    def run(self, args: tuple, n: int = 1) -> Any:
+        "The step; where it is Changed after all, nothing has been drawn."
+        if not self.generators: return self.step(args, n)
+        states = [g.bit_generator.state for g in self.generators]
+        try: return self.step(args, n)
+        except Changed:
+            for g, state in zip(self.generators, states): g.bit_generator.state = state
+            raise
+
+    def step(self, args: tuple, n: int) -> Any:
+        "The step; or n of them, where the program has them in one."
         given = [args[i]._data if is_tensor else args[i] for i, is_tensor in self.places]
+        if n > 1: return self.give(self.program.many(n, *given))
         if not self.numbers: return self.give(self.program.run(*given))
         out = self.program.run(*given, *[slot.get() for slot in self.numbers])
         for (slot, kind, _), value in zip(self.written, out[self.count:]): slot.set(kind(value))
@@ -268,6 +279,15 @@ class Steps:
             self.warm = True
             return self.step(*args)
         return self.traced(args)
+
+    def repeat(self, n: int, *args: Any) -> Any:
+        "n steps with the same arguments, in one call where that can be; what the last one gives."
+        out = None
+        for left in range(n, 0, -1):
+            plan = next((p for p in self.plans if p.proven and p.accepts(args)), None)
+            if plan and plan.program.many and left > 1: return plan.run(args, left)
+            out = self(*args)
+        return out
 
     @property
     def source(self) -> str:

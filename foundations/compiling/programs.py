@@ -81,16 +81,17 @@ def needed(nodes: list[Node], results: Iterable[Node]) -> list[Node]:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #910a2f2a
 def guards_first(nodes: list[Node]) -> list[Node]:
-    "The same lines, guards first; Untraceable if one rests on a change or on a draw."
-    first: set[Node] = set()
+    "The same lines, guards first; Untraceable if one rests on a change."
+    first, draws = set(), [n for n in nodes if n.kind == "draw"]
     todo = [n for n in nodes if n.kind == "guard"]
     while todo:
         n = todo.pop()
         if n in first: continue
         first.add(n)
         todo += [*n.inputs(), *([n.base] if n.base else [])]
-        if n.kind == "draw" or n.name == "itself": raise Untraceable(
-            "a branch that rests on random numbers, or on what the step has changed")
+        if n.kind == "draw": todo += draws[:draws.index(n)]          # they stay in their order
+        if n.name == "itself": raise Untraceable(
+            "a branch that rests on what the step has changed")
     return [n for n in nodes if n in first] + [n for n in nodes if n not in first]
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1b06773d
@@ -293,7 +294,8 @@ class Program:
         self.inputs, self.code, self.lines = inputs, Code(states), []
         self.write()
         self.source = f"{self.head()}\n{self.text()}"
-        self.run: Callable[..., tuple] = self.function()
+        self.run: Callable[..., tuple] = self.function(Program.text(self))
+        self.many: Any = None                           # n steps in one, where there is that
 
     def write(self): write_lines(self.nodes, self.results, self.code, self.lines)
 
@@ -307,9 +309,10 @@ class Program:
         "What is made once, before the first step."
         return "".join(f"{name} = {text}\n" for name, text in self.code.made.items())
 
-    def function(self) -> Callable[..., tuple]:
+    def function(self, text: str) -> Callable[..., tuple]:
+        "The function that the text defines."
         names = dict(self.code.values, Changed=Changed)
-        exec(compile(Program.text(self), "<compiled step>", "exec"), names)
+        exec(compile(text, "<compiled step>", "exec"), names)
         return names["step"]
 
 

@@ -199,8 +199,9 @@ class Handed(np.ndarray):
         tape = tape_of(*args, *options.values(), self)
         if not any(tapes_in(*args, *options.values())):               # np.arange(3, like=self)
             return tape.traced(tape.constant(value))
-        base = tape.nodes_for(args[0]) if name == "broadcast_to" else None
-        return tape.record("view" if base else "fresh", name, args, options, value, base)
+        looks = isinstance(args[0], Traced) and np.may_share_memory(value, plain(args[0]))
+        base = tape.nodes_for(args[0]) if looks else None
+        return tape.record("view" if looks else "fresh", name, args, options, value, base)
 
 # %% ../../nbs/tools/compiling/traces.ipynb #fd2a2dc6
 class Asked(Handed):
@@ -246,7 +247,8 @@ class Traced(Asked):
     def argmax(self, axis=None): return self.method("argmax", axis)
     def cumsum(self, axis=None): return self.method("cumsum", axis)
     def astype(self, dtype, **options):
-        return self if np.dtype(dtype) == self.dtype else self.method("astype", np.dtype(dtype))
+        if np.dtype(dtype) != self.dtype: return self.method("astype", np.dtype(dtype))
+        return self.copy() if options.get("copy", True) else self
     @property
     def T(self): return self.method("transpose")
     @property
