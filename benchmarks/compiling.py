@@ -6,7 +6,6 @@ import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[name] = "1"                          # before any library is imported
 
-import math
 from inspect import getsource
 from time import perf_counter
 

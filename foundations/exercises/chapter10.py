@@ -4,10 +4,8 @@
 __all__ = ['NET', 'TWICE', 'SHORT', 'LONG', 'needed_lines', 'lives', 'places', 'guard_key', 'merged_lines', 'fixed_lines',
            'fewest_places', 'paid_after']
 
-# %% ../../nbs/tools/exercises/chapter10.ipynb #eb0788c1
+# %% ../../nbs/tools/exercises/chapter10.ipynb #04e3b439
 import math
-
-import numpy as np
 
 from .tasks import exercise
 
@@ -218,7 +216,7 @@ def _(lines):
         by.append(known.setdefault(key, i))
     return by
 
-# %% ../../nbs/tools/exercises/chapter10.ipynb #ac215c44
+# %% ../../nbs/tools/exercises/chapter10.ipynb #499d8984
 @exercise(chapter=10, minutes=10, hints=[
     "Which values are the same at each step? The fixed inputs, and what is made of them alone.",
     "Go through the lines in order, with a set of what is fixed.",
@@ -227,7 +225,7 @@ def fixed_lines(lines, fixed):
     "The numbers, in order, of the lines that are the same at each step, if these inputs are."
     found = set(fixed)
     for i, (name, inputs) in enumerate(lines):
-        if name != "input" and all([a in found for a in inputs]): found.add(i)
+        if name != "input" and all(a in found for a in inputs): found.add(i)
     return sorted(found)
 
 @fixed_lines.inputs
