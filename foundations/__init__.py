@@ -9,6 +9,7 @@
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
     language      9  tokens, attention, a small GPT that invents names
+    compiling     10 a step traced once and written out as straight code
 
 What they stand on:
 
@@ -39,25 +40,28 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "language", "shapes", "passes", "operators", "methods", "changes", "gradients",
-           "torchlike", "check", "data", "files", "optimizers", "lr_scheduler", "runs", "timing",
-           "draw", "explore", "exercises",
-           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
-           "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
+           "language", "compiling", "shapes", "passes", "operators", "methods", "changes",
+           "gradients", "torchlike", "check", "data", "files", "optimizers", "lr_scheduler",
+           "runs", "timing", "draw", "explore", "exercises",
+           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "compiled", "Dataset", "DataLoader",
+           "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near",
+           "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
-         "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
+         "compiled": "compiling", "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
          "Dataset": "training", "DataLoader": "training", "History": "training",
          "fit": "training", "evaluate": "training", "accuracy": "training",
          "save": "files", "load": "files",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
-    from . import autograd, backward, broadcasting, changes, check, data, draw, exercises, explore
+    from . import autograd, backward, broadcasting, changes, check, compiling, data, draw
+    from . import exercises, explore
     from . import files, forward, gradients, language, layers, lr_scheduler, matmul, methods, nn
     from . import operators, optimizers, passes, runs, shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
+    from .compiling import compiled
     from .data import mnist, names
     from .files import load, save
     from .optimizers import Adam, AdamW

@@ -336,6 +336,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.Steps.__init__': ( 'tools/compiling/plans.html#steps.__init__',
                                                                                              'foundations/compiling/plans.py'),
+                                             'foundations.compiling.plans.Steps.ready': ( 'tools/compiling/plans.html#steps.ready',
+                                                                                          'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.Steps.repeat': ( 'tools/compiling/plans.html#steps.repeat',
                                                                                            'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.Steps.source': ( 'tools/compiling/plans.html#steps.source',

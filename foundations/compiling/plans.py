@@ -282,12 +282,17 @@ class Steps:
 
     def repeat(self, n: int, *args: Any) -> Any:
         "n steps with the same arguments, in one call where that can be; what the last one gives."
-        out = None
-        for left in range(n, 0, -1):
-            plan = next((p for p in self.plans if p.proven and p.accepts(args)), None)
-            if plan and plan.program.many and left > 1: return plan.run(args, left)
-            out = self(*args)
+        out, left = None, n
+        while left and not (plan := self.ready(args)): out, left = self(*args), left - 1
+        if left > 1 and plan.program.many: return plan.run(args, left)
+        for _ in range(left):
+            try: out = plan.run(args)
+            except Changed: out = self(*args)
         return out
+
+    def ready(self, args: tuple) -> Any:
+        "A plan for these arguments that has been proven."
+        return next((p for p in self.plans if p.proven and p.accepts(args)), None)
 
     @property
     def source(self) -> str:

@@ -240,7 +240,7 @@ class Traced(Asked):
     def transpose(self, *axes): return self.method("transpose", *axes)
     def swapaxes(self, a, b): return self.method("swapaxes", a, b)
     def squeeze(self, axis=None): return self.method("squeeze", axis)
-    def view(self, kind):
+    def view(self, kind=np.ndarray):
         if isinstance(kind, type) and issubclass(kind, np.ndarray): return super().view(kind)
         return self.method("view", np.dtype(kind))
     def copy(self, order="C"): return self.method("copy")
