@@ -129,7 +129,7 @@ def step_of(model: Any, optimizer: Optimizer, run: Run) -> Callable[[Any, Any], 
         return loss
     return step
 
-
+# %% ../nbs/08_training.ipynb #2bae7be7
 def fit(model: Any, optimizer: Optimizer,     # ours, or PyTorch's
         train: Batches,                       # (x, y) to learn from, each epoch anew: a DataLoader
         valid: Batches | None = None,         # to measure with after each epoch

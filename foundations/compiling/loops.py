@@ -59,7 +59,7 @@ def is_whole_store(n: Node) -> bool:
     if n.kind != "store" or n.name != "=" or n.args[1] is not ...: return False
     return n.args[0].root.kind == "input"
 
-
+# %% ../../nbs/tools/compiling/loops.ipynb #e27fa4e7
 def in_loops(n: Node) -> bool:
     return has_loop(n) or is_reduction(n) or is_small_product(n) or is_whole_store(n)
 
@@ -180,7 +180,7 @@ class Kept(Reads):
         roots, last = self.roots(n), max([self.line[u] for u in self.readers(n)], default=0)
         return any(r in roots and self.line[n] < line < last for r, line in self.stores)
 
-
+# %% ../../nbs/tools/compiling/loops.ipynb #285af37b
 def reads_numbers(n: Node) -> bool:
     "Is it written as a loop that takes each number of its inputs a few times at most?"
     return in_loops(n) and n.name != "matmul"
@@ -260,7 +260,7 @@ def reduction(n: Node, writer: Numbers) -> list[str]:
     return nest([x.shape[k] for k in kept], [f"total = {zero}", *inner, f"{into} = total"],
                 [every[k] for k in kept])
 
-
+# %% ../../nbs/tools/compiling/loops.ipynb #511d783f
 def nothing(n: Node) -> str:
     "The sum of nothing, or what every number is larger, or smaller, than."
     if n.name == "add.reduce": return "0.0"

@@ -46,7 +46,7 @@ def holds(x: Any) -> bool:
     kinds = np.ndarray | np.random.Generator | float | int
     return isinstance(x, kinds) and not isinstance(x, bool)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #ceecaa88
 def slots_in(name: str, x: Any) -> Iterator[Slot]:
     "The slots of tensors, models and optimisers, and of lists and dictionaries of them."
     if isinstance(x, Tensor):
@@ -96,7 +96,7 @@ def modules_of(step: Callable) -> list[Module]:
 # %% ../../nbs/tools/compiling/plans.ipynb #2ebcf754
 def is_array(x: Any) -> bool: return isinstance(x, np.ndarray | Tensor)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #4b170dde
 class Trace:
     "One run of a step on arrays that write down what is done. It has its effect, as any run."
     def __init__(self, step: Callable, args: tuple, slots: list[Slot]):
@@ -350,7 +350,7 @@ def restore(held: list[tuple[Slot, Any, Any]]):
         elif isinstance(value, np.random.Generator): value.bit_generator.state = copy
         slot.set(value)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #5217653a
 def alike(a: Any, b: Any) -> bool:
     "Do two values agree up to rounding?"
     if isinstance(a, tuple | list): return len(a) == len(b) and all(map(alike, a, b))

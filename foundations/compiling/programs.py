@@ -116,7 +116,7 @@ def is_dot(n: Node) -> bool:
 
 def is_elementwise(n: Node) -> bool: return is_ufunc(n) and n.name not in ("matmul", "vecdot")
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #e1b22c1b
 def can_go_into(n: Node) -> bool:
     "Can this operation write its result into a place that is given?"
     return is_ufunc(n) or n.name in (".astype", "max", "min") or n.name.endswith(".reduce")
@@ -315,7 +315,7 @@ class Program:
         exec(compile(text, "<compiled step>", "exec"), names)
         return names["step"]
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #f94c52b7
 class Changed(Exception): "An answer on which the program rests is another one now."
 
 # %% ../../nbs/tools/compiling/programs.ipynb #242ddeb5
@@ -338,7 +338,7 @@ def write_lines(nodes: list[Node], results: list[Node], code: Code, lines: list[
         places.give_back(dying if n in last or n not in places.of else [*dying, n])
     code.keep(places.buffers)
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #d95ad18a
 def statement(n: Node, code: Code) -> str:
     "A line that makes a new array, changes one, or asks something."
     code.of[n] = f"a{n.number}"

@@ -117,10 +117,12 @@ def _(lives):
         busy[found[-1]] = end
     return found
 
+
 @places.mistake("never-free", "Each value gets a place of its own.",
                 "Which places are free again?")
 def _(lives): return list(range(len(lives)))
 
+# %% ../../nbs/tools/exercises/chapter10.ipynb #d65113b3
 @places.mistake("highest", "Among the free places the highest is taken, or a new one.",
                 "The lowest number that is free.")
 def _(lives):
