@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['SCALAR', 'COMPARE', 'DEAR', 'REDUCE', 'KINDS', 'has_loop', 'is_reduction', 'is_small_product', 'is_whole_store',
-           'in_loops', 'at', 'axes_of', 'through', 'reshaped', 'sliced', 'Reads', 'Kept', 'reads_numbers', 'nest',
-           'place', 'leaves', 'by_itself', 'Numbers', 'reduction', 'nothing', 'Writer', 'grouped', 'Lines', 'Loops',
+           'in_loops', 'at', 'axes_of', 'through', 'reshaped', 'sliced', 'ReadsUsers', 'Reads', 'KeptWorth', 'Kept',
+           'reads_numbers', 'nest', 'place', 'leaves', 'by_itself', 'NumbersSingle', 'Numbers', 'reduction', 'nothing',
+           'Writer', 'grouped', 'LinesMixed', 'LinesKernels', 'Lines', 'LoopsNamed', 'LoopsRepeats', 'Loops',
            'compiled_by_numba', 'larger', 'smaller', 'square']
 
 # %% ../../nbs/tools/compiling/loops.ipynb #76efca85
@@ -124,8 +125,8 @@ def sliced(key: Any, indices: list[str], shape: tuple) -> list[str] | None:
     return out
 
 # %% ../../nbs/tools/compiling/loops.ipynb #3c5d27bc
-class Reads:
-    "Who reads what in a program, directly or through views; `nodes` are kept in memory."
+class ReadsUsers:
+    "Reads: init, readers, views."
     def __init__(self, nodes: list[Node]):
         self.nodes: set[Node] = {n for n in nodes if n.kind == "fresh" and not has_loop(n)}
         self.users: dict[Node, list[Node]] = {n: [] for n in nodes}
@@ -144,6 +145,9 @@ class Reads:
                 yield user
                 yield from self.views(user)
 
+# %% ../../nbs/tools/compiling/loops.ipynb #ca6925d4
+class Reads(ReadsUsers):
+    "Who reads what in a program, directly or through views; `nodes` are kept in memory."
     def roots(self, n: Node) -> set[Node]:
         "The memory that the expression of a value reads."
         found = set()
@@ -153,17 +157,8 @@ class Reads:
         return found
 
 # %% ../../nbs/tools/compiling/loops.ipynb #61d1bc09
-class Kept(Reads):
-    "Which values of a program are kept in memory."
-    def __init__(self, nodes: list[Node], results: list[Node]):
-        super().__init__(nodes)
-        self.results = {n.root for n in results}
-        self.line = {n: i for i, n in enumerate(nodes)}
-        self.stores = [(n.args[0].root, self.line[n]) for n in nodes if n.kind == "store"]
-        fresh = [n for n in nodes if n.kind == "fresh"]
-        self.nodes |= {n for n in fresh if self.is_worth(n)}
-        self.nodes |= {n for n in fresh if self.is_overtaken(n)}
-
+class KeptWorth(Reads):
+    "Kept: is_worth, is_overtaken."
     def is_worth(self, n: Node) -> bool:
         "Is it better to keep this value than to compute it where it is used?"
         readers, dear = list(self.readers(n)), n.name in DEAR
@@ -179,6 +174,18 @@ class Kept(Reads):
         if n in self.nodes: return False
         roots, last = self.roots(n), max([self.line[u] for u in self.readers(n)], default=0)
         return any(r in roots and self.line[n] < line < last for r, line in self.stores)
+
+# %% ../../nbs/tools/compiling/loops.ipynb #d6cf6adb
+class Kept(KeptWorth):
+    "Which values of a program are kept in memory."
+    def __init__(self, nodes: list[Node], results: list[Node]):
+        super().__init__(nodes)
+        self.results = {n.root for n in results}
+        self.line = {n: i for i, n in enumerate(nodes)}
+        self.stores = [(n.args[0].root, self.line[n]) for n in nodes if n.kind == "store"]
+        fresh = [n for n in nodes if n.kind == "fresh"]
+        self.nodes |= {n for n in fresh if self.is_worth(n)}
+        self.nodes |= {n for n in fresh if self.is_overtaken(n)}
 
 # %% ../../nbs/tools/compiling/loops.ipynb #285af37b
 def reads_numbers(n: Node) -> bool:
@@ -208,8 +215,9 @@ def by_itself(n: Node) -> bool:
     return n.kind == "draw" or (n.kind == "fresh" and not in_loops(n) and n.name != "matmul")
 
 # %% ../../nbs/tools/compiling/loops.ipynb #cf28be56
-class Numbers:
-    "Writes single numbers of values; `used` is what is read and written, by name."
+class NumbersSingle:
+    "Numbers: init, number, operation."
+    plain: Any
     def __init__(self, code: Code, kept: Kept):
         self.code, self.kept, self.used = code, kept, {}
 
@@ -223,6 +231,15 @@ class Numbers:
         text = self.plain(n, at(indices, n.shape))
         return text if n.dtype == dtype else f"{dtype.name}({text})"
 
+    def operation(self, n: Node, indices: list[str]) -> str:
+        if n.name == ".astype": return self.number(n.args[0], indices, n.dtype)
+        dtype = common_dtype(n.args) if n.name in COMPARE else n.dtype
+        kinds = [np.dtype(bool), dtype, dtype] if n.name == "where" else [dtype, dtype]
+        return SCALAR[n.name].format(*[self.number(a, indices, k) for a, k in zip(n.args, kinds)])
+
+# %% ../../nbs/tools/compiling/loops.ipynb #e45586fb
+class Numbers(NumbersSingle):
+    "Writes single numbers of values; `used` is what is read and written, by name."
     def plain(self, n: Node, indices: list[str]) -> str:
         "One number of a value as it is."
         if n.kind == "view":
@@ -233,12 +250,6 @@ class Numbers:
         name = self.code.of[n]
         self.used[name] = None
         return name if by_itself(n) and not n.shape else place(name, indices)
-
-    def operation(self, n: Node, indices: list[str]) -> str:
-        if n.name == ".astype": return self.number(n.args[0], indices, n.dtype)
-        dtype = common_dtype(n.args) if n.name in COMPARE else n.dtype
-        kinds = [np.dtype(bool), dtype, dtype] if n.name == "where" else [dtype, dtype]
-        return SCALAR[n.name].format(*[self.number(a, indices, k) for a, k in zip(n.args, kinds)])
 
 # %% ../../nbs/tools/compiling/loops.ipynb #0246c4fe
 def reduction(n: Node, writer: Numbers) -> list[str]:
@@ -312,19 +323,14 @@ def grouped(items: list[Node], kept: Kept) -> Iterator[list[Node]]:
         loops = not loops
 
 # %% ../../nbs/tools/compiling/loops.ipynb #4854b234
-class Lines(Program):
-    "How lines are written: by NumPy, or as compiled loops."
+class LinesMixed(Program):
+    "Lines: see, by_numpy."
     kept: Kept
     kernels: list[str]
     buffers: dict[str, np.ndarray]
     items: list[Node]
-
-    def by_numpy(self, n: Node):
-        "A line that NumPy runs."
-        for a in n.inputs(): self.see(a)
-        into = n.kind == "fresh" and not by_itself(n)
-        self.lines.append(self.code.call(n, self.code.of[n]) if into else statement(n, self.code))
-
+    code: Any
+    lines: Any
     def see(self, n: Node):
         "A view of what is new at each step is made at each step."
         if n.base is None or n.name == "itself": return
@@ -332,6 +338,23 @@ class Lines(Program):
         name = self.code.of[n]
         if name not in self.code.values: self.lines.append(f"{name} = {self.code.call(n)}")
 
+    def by_numpy(self, n: Node):
+        "A line that NumPy runs."
+        for a in n.inputs(): self.see(a)
+        into = n.kind == "fresh" and not by_itself(n)
+        self.lines.append(self.code.call(n, self.code.of[n]) if into else statement(n, self.code))
+
+# %% ../../nbs/tools/compiling/loops.ipynb #ab0db9e7
+class LinesKernels(LinesMixed):
+    "Lines: is_inside."
+    def is_inside(self, n: Node, group: list[Node]) -> bool:
+        "Is a small value read in these loops alone?"
+        if math.prod(n.shape) > 4096 or n in self.kept.results: return False
+        return all(u in group for u in self.items if n in self.kept.roots(u))
+
+# %% ../../nbs/tools/compiling/loops.ipynb #430db646
+class Lines(LinesKernels):
+    "How lines are written: by NumPy, or as compiled loops."
     def kernel(self, group: list[Node]):
         "Several lines as one compiled function; what only they read lives inside."
         writer = Writer(self.code, self.kept)
@@ -345,18 +368,13 @@ class Lines(Program):
         self.code.values[name] = compiled_by_numba(self.kernels[-1], name)
         self.lines.append(f"{name}({args})")
 
-    def is_inside(self, n: Node, group: list[Node]) -> bool:
-        "Is a small value read in these loops alone?"
-        if math.prod(n.shape) > 4096 or n in self.kept.results: return False
-        return all(u in group for u in self.items if n in self.kept.roots(u))
-
 # %% ../../nbs/tools/compiling/loops.ipynb #89a89022
-class Loops(Lines):
-    "A Program whose lines are loops, compiled by Numba, where they can be."
-    def __init__(self, *args):
-        super().__init__(*args)
-        if len(self.lines) == len(self.kernels) == 1: self.many = self.repeated(*self.lines)
-
+class LoopsNamed(Lines):
+    "Loops: repeated, init."
+    code: Any
+    function: Any
+    kernels: Any
+    lines: Any
     def repeated(self, call: str) -> Callable[..., tuple]:
         "n steps that are one call each, as one call."
         given = call.partition("(")[2]
@@ -365,19 +383,15 @@ class Loops(Lines):
         text = Program.text(self).replace(call, f"repeat(n, {given}")
         return self.function(text.replace("def step(", "def step(n, ", 1))
 
-    def write(self):
-        self.kernels: list[str] = []
-        self.kept = Kept(self.nodes, self.results)
-        self.buffers: dict[str, np.ndarray] = {}
-        for n in self.nodes: self.name(n)
-        kinds = ("store", "guard", "draw")
-        self.items = [n for n in self.nodes if n in self.kept.nodes or n.kind in kinds]
-        for group in grouped(self.items, self.kept):
-            if in_loops(group[0]): self.kernel(group)
-            else:
-                for n in group: self.by_numpy(n)
-        self.code.keep(self.buffers)
+    def __init__(self, *args):
+        super().__init__(*args)
+        if len(self.lines) == len(self.kernels) == 1: self.many = self.repeated(*self.lines)
 
+# %% ../../nbs/tools/compiling/loops.ipynb #48b11f05
+class LoopsRepeats(LoopsNamed):
+    "Loops: name."
+    buffers: Any
+    kept: Any
     def name(self, n: Node):
         "A name for what stands in memory; views of what stays are made once."
         of, values = self.code.of, self.code.values
@@ -391,6 +405,22 @@ class Loops(Lines):
         elif n.name == "itself" and n.base in of: of[n] = of[n.base]
         elif n.kind == "view" and n.base in of:
             view_of_what_stays(n, self.code, values | self.buffers)
+
+# %% ../../nbs/tools/compiling/loops.ipynb #54124f51
+class Loops(LoopsRepeats):
+    "A Program whose lines are loops, compiled by Numba, where they can be."
+    def write(self):
+        self.kernels: list[str] = []
+        self.kept = Kept(self.nodes, self.results)
+        self.buffers: dict[str, np.ndarray] = {}
+        for n in self.nodes: self.name(n)
+        kinds = ("store", "guard", "draw")
+        self.items = [n for n in self.nodes if n in self.kept.nodes or n.kind in kinds]
+        for group in grouped(self.items, self.kept):
+            if in_loops(group[0]): self.kernel(group)
+            else:
+                for n in group: self.by_numpy(n)
+        self.code.keep(self.buffers)
 
     def text(self) -> str: return "\n".join([*self.kernels, super().text()])
 

@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['SIGNS', 'replaced', 'frozen', 'changed', 'merged', 'fold', 'needed', 'guards_first', 'is_ufunc', 'common_dtype',
-           'is_dot', 'is_elementwise', 'can_go_into', 'last_uses', 'Places', 'made_in_place', 'Names', 'Code',
-           'arithmetic', 'view_of_what_stays', 'Program', 'Changed', 'write_lines', 'statement']
+           'is_dot', 'is_elementwise', 'can_go_into', 'last_uses', 'PlacesBuffers', 'Places', 'made_in_place', 'Names',
+           'CodeOnce', 'CodeCalls', 'CodeNames', 'Code', 'arithmetic', 'view_of_what_stays', 'ProgramText', 'Program',
+           'Changed', 'write_lines', 'statement']
 
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
 import math
@@ -128,13 +129,22 @@ def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
     return last | {n.root: len(nodes) for n in results}
 
 # %% ../../nbs/tools/compiling/programs.ipynb #62d3dd84
-class Places:
-    "Buffers by shape and dtype: taken, and given back."
+class PlacesBuffers:
+    "Places: init, fits_over."
     def __init__(self):
         self.buffers: dict[str, np.ndarray] = {}
         self.free: dict[tuple, list[str]] = {}
         self.of: dict[Node, str] = {}                    # the value that is alive in a buffer
 
+    def fits_over(self, n: Node, old: Node) -> bool:
+        "Is each number of `old` read only where the same number of n will stand?"
+        read = [a for a in n.inputs() if a.root is old]
+        alike = (old.shape, old.dtype) == (n.shape, n.dtype)
+        return old in self.of and alike and all(a is old or a.name == "itself" for a in read)
+
+# %% ../../nbs/tools/compiling/programs.ipynb #27079e10
+class Places(PlacesBuffers):
+    "Buffers by shape and dtype: taken, and given back."
     def take(self, n: Node, dying: list[Node]) -> str:
         "A place for a value: that of one that dies here, a free one, or a new one."
         over = [old for old in dying if is_elementwise(n) and self.fits_over(n, old)]
@@ -144,12 +154,6 @@ class Places:
             self.of[n] = free.pop() if free else f"t{len(self.buffers)}"
             self.buffers.setdefault(self.of[n], np.empty(n.shape, n.dtype))
         return self.of[n]
-
-    def fits_over(self, n: Node, old: Node) -> bool:
-        "Is each number of `old` read only where the same number of n will stand?"
-        read = [a for a in n.inputs() if a.root is old]
-        alike = (old.shape, old.dtype) == (n.shape, n.dtype)
-        return old in self.of and alike and all(a is old or a.name == "itself" for a in read)
 
     def give_back(self, dying: Iterable[Node]):
         for old in dying:
@@ -197,12 +201,8 @@ class Names:
         return ":".join(parts if parts[2] else parts[:2])
 
 # %% ../../nbs/tools/compiling/programs.ipynb #33fb01fe
-class Code(Names):
-    "The same, and how an operation is called."
-    def number(self, x: np.generic) -> str:
-        "A name for a number with a dtype, which is made once."
-        return self.once(x, f"{x.dtype.name}({x!s})")
-
+class CodeOnce(Names):
+    "Code: once, number, operand."
     def once(self, x: Any, text: str) -> str:
         "A name for what this text makes."
         for name, known in self.made.items():
@@ -211,12 +211,20 @@ class Code(Names):
         self.values[name], self.made[name] = x, text
         return name
 
+    def number(self, x: np.generic) -> str:
+        "A name for a number with a dtype, which is made once."
+        return self.once(x, f"{x.dtype.name}({x!s})")
+
     def operand(self, x: Any, dtype: np.dtype) -> str:
         "An argument of an operation number by number: a number as an array, which is faster."
         if isinstance(x, Node) or not isinstance(x, np.generic | float | int): return self.told(x)
         if isinstance(x, np.generic): dtype = x.dtype
         return self.once(np.array(x, dtype), f"array({x!s}, {dtype.name})")
 
+# %% ../../nbs/tools/compiling/programs.ipynb #9335ab93
+class CodeCalls(CodeOnce):
+    "Code: constant, keep."
+    of: Any
     def constant(self, n: Node):
         "An array that stays as it is."
         name = self.of[n] = f"c{n.number}"
@@ -230,6 +238,10 @@ class Code(Names):
         self.values |= buffers
         self.made = sizes | self.made
 
+# %% ../../nbs/tools/compiling/programs.ipynb #dc19c8e7
+class CodeNames(CodeCalls):
+    "Code: function, ufunc."
+    told: Any
     def function(self, name: str) -> str:
         "A name for one of NumPy's functions."
         found: Any = np
@@ -238,6 +250,16 @@ class Code(Names):
         self.values[short] = found
         return short
 
+    def ufunc(self, n: Node, place: str) -> str:
+        "An operation number by number, or a matrix product."
+        dtype, dot = common_dtype(n.args), is_dot(n) and place not in self.values
+        args = [self.operand(a, dtype) for a in n.args]
+        args += [f"{k}={self.told(v)}" for k, v in n.options.items()] + [f"out={place}"]
+        return f"{self.function('dot' if dot else n.name)}({', '.join(args)})"
+
+# %% ../../nbs/tools/compiling/programs.ipynb #649e8f5f
+class Code(CodeNames):
+    "The same, and how an operation is called."
     def call(self, n: Node, place: str | None = None) -> str:
         "One operation, its result in a place if one is given."
         if place and is_ufunc(n): return self.ufunc(n, place)
@@ -250,13 +272,6 @@ class Code(Names):
         name = {"max": "maximum.reduce", "min": "minimum.reduce"}.get(n.name, n.name)
         out = [f"out={place}"] if place else []
         return f"{self.function(name)}({', '.join(args + named + out)})"
-
-    def ufunc(self, n: Node, place: str) -> str:
-        "An operation number by number, or a matrix product."
-        dtype, dot = common_dtype(n.args), is_dot(n) and place not in self.values
-        args = [self.operand(a, dtype) for a in n.args]
-        args += [f"{k}={self.told(v)}" for k, v in n.options.items()] + [f"out={place}"]
-        return f"{self.function('dot' if dot else n.name)}({', '.join(args)})"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #7a00c88d
 SIGNS = dict(add="+", sub="-", mul="*", truediv="/", pow="**", lt="<", le="<=", gt=">", ge=">=")
@@ -279,24 +294,13 @@ def view_of_what_stays(n: Node, code: Code, stays: dict[str, Any]) -> bool:
     return True
 
 # %% ../../nbs/tools/compiling/programs.ipynb #04312ef2
-class Program:
-    """Straight code for the lines of a tape: `source` is its text, `run` the function.
-
-    It takes what comes from outside, in the order of `inputs`, and gives the results as a tuple.
-    """
-    def __init__(self, tape: Tape, inputs: list[str],    # names of what is given at each step
-                 states: dict[str, Any],                 # name -> an array that stays, a generator
-                 results: list[Node]):
-        kept, by = merged(tape.nodes)
-        fold(kept)
-        self.results = [by.get(n, n) for n in results]
-        self.nodes = guards_first(needed(kept, self.results))
-        self.inputs, self.code, self.lines = inputs, Code(states), []
-        self.write()
-        self.source = f"{self.head()}\n{self.text()}"
-        self.run: Callable[..., tuple] = self.function(Program.text(self))
-        self.many: Any = None                           # n steps in one, where there is that
-
+class ProgramText:
+    "Program: write, text, head, function."
+    code: Any
+    inputs: Any
+    lines: Any
+    nodes: Any
+    results: Any
     def write(self): write_lines(self.nodes, self.results, self.code, self.lines)
 
     def text(self) -> str:
@@ -314,6 +318,25 @@ class Program:
         names = dict(self.code.values, Changed=Changed)
         exec(compile(text, "<compiled step>", "exec"), names)
         return names["step"]
+
+# %% ../../nbs/tools/compiling/programs.ipynb #725b398f
+class Program(ProgramText):
+    """Straight code for the lines of a tape: `source` is its text, `run` the function.
+
+    It takes what comes from outside, in the order of `inputs`, and gives the results as a tuple.
+    """
+    def __init__(self, tape: Tape, inputs: list[str],    # names of what is given at each step
+                 states: dict[str, Any],                 # name -> an array that stays, a generator
+                 results: list[Node]):
+        kept, by = merged(tape.nodes)
+        fold(kept)
+        self.results = [by.get(n, n) for n in results]
+        self.nodes = guards_first(needed(kept, self.results))
+        self.inputs, self.code, self.lines = inputs, Code(states), []
+        self.write()
+        self.source = f"{self.head()}\n{self.text()}"
+        self.run: Callable[..., tuple] = self.function(Program.text(self))
+        self.many: Any = None                           # n steps in one, where there is that
 
 # %% ../../nbs/tools/compiling/programs.ipynb #f94c52b7
 class Changed(Exception): "An answer on which the program rests is another one now."
