@@ -9,6 +9,7 @@
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
     language      9  tokens, attention, a small GPT that invents names
+    compiling    10  a step traced once, and written out as straight code
     scaling      11  many processes train one network; `python -m foundations.scaling`
     convolution  12  windows of an image, and a network that looks through them
 
@@ -41,26 +42,27 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-           "language", "scaling", "convolution", "shapes", "passes", "operators", "methods",
-           "changes", "gradients", "torchlike", "check", "data", "files", "optimizers",
+           "language", "compiling", "scaling", "convolution", "shapes", "passes", "operators",
+           "methods", "changes", "gradients", "torchlike", "check", "data", "files", "optimizers",
            "lr_scheduler", "runs", "timing", "draw", "explore", "exercises",
-           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
-           "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
+           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "compiled", "Dataset", "DataLoader", "History",
+           "fit", "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
-         "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
+         "compiled": "compiling", "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
          "Dataset": "training", "DataLoader": "training", "History": "training",
          "fit": "training", "evaluate": "training", "accuracy": "training",
          "save": "files", "load": "files",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
-    from . import autograd, backward, broadcasting, changes, check, convolution, data, draw
-    from . import exercises, explore, files, forward, gradients, language, layers, lr_scheduler
-    from . import matmul, methods, nn, operators, optimizers, passes, runs, scaling, shapes
-    from . import timing, torchlike, training
+    from . import autograd, backward, broadcasting, changes, check, compiling, convolution
+    from . import data, draw, exercises, explore, files, forward, gradients, language, layers
+    from . import lr_scheduler, matmul, methods, nn, operators, optimizers, passes, runs, scaling
+    from . import shapes, timing, torchlike, training
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
+    from .compiling import compiled
     from .data import mnist, names
     from .files import load, save
     from .optimizers import Adam, AdamW

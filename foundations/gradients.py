@@ -63,7 +63,7 @@ def fitting(t: Tensor, found: Any) -> tuple:
 # %% ../nbs/tools/gradients.ipynb #3ca7feee
 def in_dtype_of(a: Tensor, g: Any) -> Any:
     "A gradient in the dtype of a tensor."
-    return g.to(a.dtype) if isinstance(g, Methods) else np.asarray(g).astype(a.dtype, copy=False)
+    return g.to(a.dtype) if isinstance(g, Methods) else array(g).astype(a.dtype, copy=False)
 
 # %% ../nbs/tools/gradients.ipynb #f6556898
 def own(gradients: dict[Tensor, Any]) -> list[tuple[Tensor, Any]]:
@@ -72,7 +72,7 @@ def own(gradients: dict[Tensor, Any]) -> list[tuple[Tensor, Any]]:
     for t, g in gradients.items():
         if not t.requires_grad: continue
         if t.grad is not None: g = added(t, g)
-        elif type(g) is not np.ndarray: g = g if isinstance(g, ArrayLike) else np.asarray(g)
+        elif type(g) is not np.ndarray: g = g if isinstance(g, ArrayLike) else array(g)
         elif shared or g.base is not None: g = g.copy()
         made.append((t, g))
     return made
@@ -84,7 +84,7 @@ def added(t: Tensor, g: Any) -> Any:
     if np.shape(before) != g.shape: raise ValueError(
         f"backward: grad is {np.shape(before)} and the tensor {g.shape}")
     total = before + g
-    return total if isinstance(total, ArrayLike) else np.asarray(total)
+    return total if isinstance(total, ArrayLike) else array(total)
 
 # %% ../nbs/tools/gradients.ipynb #f16e22ee
 def free(tensors: Iterable[Tensor]):

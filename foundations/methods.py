@@ -120,8 +120,12 @@ def tensor(data) -> Tensor:
 
 # %% ../nbs/tools/methods.ipynb #e1c5a002
 def array(data: Any) -> np.ndarray:
-    "Anything that is one as an array of real numbers; else TypeError."
+    """Anything that is one as an array of real numbers; else TypeError.
+
+    An array with a `tape`, on which chapter 10 writes down what is done with it, stays as it is.
+    """
     if isinstance(data, ArrayLike): return data._data
+    if hasattr(data, "tape"): return data
     try: x = np.asarray(data)
     except ValueError as error: raise ValueError(f"Tensor: {error}") from None
     if x.dtype.kind in "fiub" and not hasattr(data, "mask"): return x    # a mask would be lost
@@ -143,7 +147,7 @@ def of_one_dtype(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
 def plain_key(key: Any) -> Any:
     "What stands in brackets, with arrays in place of tensors: copies, for the way back."
     if isinstance(key, (tuple, list)): return type(key)(map(plain_key, key))
-    return np.array(plain(key)) if isinstance(key, (ArrayLike, np.ndarray)) else key
+    return plain(key).copy() if isinstance(key, (ArrayLike, np.ndarray)) else key
 
 # %% ../nbs/tools/methods.ipynb #e1c5a005
 class Comparisons(Primitives):

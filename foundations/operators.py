@@ -324,8 +324,8 @@ def put(x,       # of the shape of zeros[key]
     "Zeros of a shape, with x added at some places, twice where they are named twice. NumPy only."
     if not isinstance(x, np.ndarray | np.generic):
         raise TypeError(f"put: NumPy only, got {type(x).__name__}")
-    out = np.zeros(shape, x.dtype)
-    places = index(np.arange(out.size).reshape(shape), key)         # each number's place in memory
+    out = np.zeros_like(x, shape=shape, order="C")
+    places = index(np.arange(out.size, like=out).reshape(shape), key)     # of each number in memory
     if x.shape != places.shape:
         raise ValueError(f"put: x is {x.shape} and its places are {places.shape}")
     np.add.at(out.reshape(-1), places.reshape(-1), x.reshape(-1))   # out[key] += x adds once
@@ -343,7 +343,7 @@ def replace(x,      # any shape
             value,  # of a shape that can be broadcast to that of x[key]
             key):   # places, as for `index`
     "A copy of x with other numbers at some places. IndexError or ValueError where they do not fit."
-    out = xp(x).asarray(x, copy=True)
+    out = x.copy() if isinstance(x, np.ndarray) else xp(x).asarray(x, copy=True)
     try: out[key] = value
     except (IndexError, ValueError, RuntimeError) as why:
         kind = IndexError if isinstance(why, IndexError) else ValueError

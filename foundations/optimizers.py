@@ -6,7 +6,6 @@
 __all__ = ['adam_move', 'two_shares', 'Adaptive', 'Adam', 'AdamW']
 
 # %% ../nbs/tools/optimizers.ipynb #3673485a
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ def adam_move(g, m, v, t: int,    # gradient, and both means so far: one shape; 
     b1, b2 = betas
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g * g
-    return lr / (1 - b1**t) * m / (np.sqrt(v) / math.sqrt(1 - b2**t) + eps), m, v
+    return lr / (1 - b1**t) * m / (np.sqrt(v) / (1 - b2**t) ** 0.5 + eps), m, v
 
 # %% ../nbs/tools/optimizers.ipynb #5be57e67
 def two_shares(name: str, betas) -> tuple[float, float]:

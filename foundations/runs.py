@@ -264,7 +264,7 @@ class Run(Watch):
         history = History() if history is None else history
         ready(model, optimizer, train, valid, epochs, path, history)
         self.model, self.optimizer, self.library = model, optimizer, library_of("fit", model)
-        self.loss_func, self.value = loss_func or self.library.cross_entropy, math.nan
+        self.loss_func = loss_func or self.library.cross_entropy
         super().__init__(history, epochs * len(train), show)
 
     def batches(self, train: Batches, epoch: int) -> Iterator[tuple[Any, Any]]:
@@ -273,11 +273,19 @@ class Run(Watch):
             self.place = f"at step {self.number} of epoch {epoch}"
             yield x, y
 
-    def loss(self, x, y):
+    def loss(self, model, x, y):
         "The loss of a batch, if it is finite."
-        with explained("fit", self.model, x, y):
-            loss = self.loss_func(self.model(self.library.tensor(x)), self.library.tensor(y))
-        self.value = finite(loss.item(), self.place, self.optimizer, [(x, y)], self.number)
+        with explained("fit", model, x, y):
+            loss = self.loss_func(model(self.library.tensor(x)), self.library.tensor(y))
+        if not np.isfinite(as_numpy(loss.detach())):
+            finite(loss.item(), self.place, self.optimizer, [(x, y)], self.number)
         return loss
 
-    def note(self): self.step(self.value)               # a step has been made
+    def compiled(self, step: Callable) -> Callable:
+        "The step of a model of ours as straight code (chapter 10); TypeError for PyTorch's."
+        if not isinstance(self.model, Module): raise TypeError(
+            "fit: compile is for models of this library; for PyTorch's there is torch.compile")
+        from foundations.compiling import compiled
+        return compiled(step)
+
+    def note(self, loss): self.step(loss.item())        # a step has been made

@@ -11,6 +11,7 @@ from collections.abc import Container
 import numpy as np
 
 from ..autograd import Tensor
+from ..methods import array
 
 # %% ../../nbs/tools/arguments.ipynb #5e1b3f01
 def is_whole_number(n) -> bool:
@@ -30,7 +31,7 @@ def random_generator(name: str,                       # of the function that ask
 # %% ../../nbs/tools/arguments.ipynb #e20062b7
 def as_numpy(x) -> np.ndarray:
     "A tensor of either library, or anything else, as a NumPy array: where possible, its memory."
-    if isinstance(x, Tensor): return x.data
+    if isinstance(x, Tensor) or hasattr(x, "tape"): return array(x)
     if not hasattr(x, "detach"): return np.asarray(x)
     x = x.detach().cpu()                              # a tensor of PyTorch's
     return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()

@@ -153,7 +153,7 @@ def cross_entropy(logits, target,         # (n, c); (n,) integers from 0 to c - 
     counted = as_numpy(target) != ignore_index
     if reduction == "mean" and np.all(counted): return autograd.CrossEntropy()(logits, target)
     losses = CrossEntropies(ignore_index=ignore_index)(logits, target)
-    if reduction == "mean": return losses.sum() / (np.count_nonzero(counted) or math.nan)
+    if reduction == "mean": return losses.sum() / (counted.sum(dtype=losses.dtype) or math.nan)
     return reduced("cross_entropy", reduction, losses)
 
 # %% ../../nbs/tools/functional.ipynb #f1d714dc

@@ -24,9 +24,9 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor],   # those without a g
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     found = [as_numpy(p.grad) for p in given if p.grad is not None]
     norms = [np.linalg.norm(g.reshape(-1), norm_type) for g in found]
-    total = np.linalg.norm(norms, norm_type) if norms else np.float64(0)
+    total = np.linalg.norm(np.stack(norms), norm_type) if norms else np.float64(0)
     if error_if_nonfinite and not math.isfinite(total): raise ValueError(
         f"clip_grad_norm_: the gradients have norm {total}")
-    factor = min(float(max_norm / (total + 1e-6)), 1.0)
+    factor = np.minimum(max_norm / (total + 1e-6), 1.0)
     for g in found: g *= factor
-    return Tensor(np.asarray(total, found[0].dtype if found else None))
+    return Tensor(total.astype(found[0].dtype) if found else total)
