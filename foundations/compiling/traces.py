@@ -27,7 +27,7 @@ def nodes_in(x: Any) -> Iterator["Node"]:
 # %% ../../nbs/tools/compiling/traces.ipynb #8ccee993
 @dataclass(eq=False)
 class Node:
-    "A line of the tape; kinds: input, constant, number, fresh, view (of `base`), store, guard, draw."
+    "A line; kinds: input, constant, number, fresh, view (of `base`), store, guard, draw."
     number: int
     kind: str
     name: str = ""
