@@ -28,8 +28,15 @@ notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb),
 	$(V)/python scripts/notebooks.py $(NB)
 	$(V)/python scripts/readme.py
 
+book: .venv/.ok  ## the site, in _site/: the notebooks with their stored outputs, the reference, search
+	$(V)/python docs/build.py
+
 bench: .venv/.ok ## measure the ratios that the chapters promise
+<<<<<<< HEAD
 	@failed=0; for b in shapes matmul layers autograd training compiling; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
+=======
+	@failed=0; for b in shapes matmul layers engine training peers; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
+>>>>>>> main
 
 wheels: .venv/.ok  ## fill wheels/ with all that another machine of this kind needs without a network
 	$(V)/python -m pip download -q -d wheels -c constraints.txt uv 'setuptools>=77' '.[dev]'
@@ -48,4 +55,4 @@ lock: .venv/.ok  ## renew constraints.txt: the newest versions that work togethe
 	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 
-.PHONY: help lab test lint notebooks bench wheels lock
+.PHONY: help lab test lint notebooks book bench wheels lock

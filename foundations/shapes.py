@@ -5,10 +5,10 @@ __all__ = ['Patterns', 'KINDS', 'F', 'INT64', 'parse', 'matched', 'mismatch', 'l
            'broadcast_mismatch', 'xp', 'library_of', 'astype', 'common_library', 'is_floating', 'common_dtype',
            'ArraySpec', 'taken_as', 'is_number', 'conversion', 'Contract', 'finished', 'make_plan', 'without_gradient',
            'tensors_plan', 'prepare', 'check_shapes', 'described', 'any_shapes', 'fast', 'checking', 'head', 'source',
-           'named', 'shapes', 'globals_for', 'axes', 'one_axis', 'axes_listed', 'integers', 'sizes', 'two_sizes',
-           'stretches_to', 'classes', 'fits_along', 'of_shape', 'reduced', 'numpy_only', 'each', 'one_of', 'fractional',
-           'a_generator', 'without', 'count', 'largest', 'rows', 'one_hot', 'zeros_for', 'random', 'list_shape',
-           'list_shapes']
+           'named', 'compiled', 'shapes', 'globals_for', 'axes', 'one_axis', 'axes_listed', 'integers', 'sizes',
+           'two_sizes', 'stretches_to', 'classes', 'fits_along', 'of_shape', 'reduced', 'numpy_only', 'each', 'one_of',
+           'fractional', 'a_generator', 'without', 'count', 'largest', 'rows', 'one_hot', 'zeros_for', 'random',
+           'list_shape', 'list_shapes']
 
 # %% ../nbs/tools/shapes.ipynb #9862140f
 import linecache, math, sys
@@ -17,7 +17,7 @@ from functools import lru_cache, partial, update_wrapper, wraps
 from inspect import Parameter, Signature, signature
 from numbers import Real
 from operator import index
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -320,9 +320,8 @@ def head(parameters: Sequence[Parameter]) -> Signature:
 # %% ../nbs/tools/shapes.ipynb #fe8e8683
 def source(c: Contract, checks: dict[str, Any]) -> str:
     "Python that checks what is expected, and calls the formula."
-    name, parameters = c.function.__name__, c.parameters
-    several = [p.name for p in parameters if p.kind is Parameter.VAR_POSITIONAL]
-    starred = {p.name: f"*{p.name}" if p.name in several else p.name for p in parameters}
+    several = [p.name for p in c.parameters if p.kind is Parameter.VAR_POSITIONAL]
+    starred = {p.name: f"*{p.name}" if p.name in several else p.name for p in c.parameters}
     arrays = [starred[spec.name] for spec in c.arrays]
     options = [starred[p.name] if p.name in several else f"{p.name}={p.name}" for p in c.options]
     first = next((spec.name for spec in c.arrays if spec.name != "dout"), "None")
@@ -332,18 +331,24 @@ def source(c: Contract, checks: dict[str, Any]) -> str:
     if arrays and not c.variadic: step = f"if not ({fast(c.arrays)}):\n            {step}"
     steps = [step] * bool(arrays)
     steps += [checking(value, check, starred, first) for value, check in checks.items()]
-    return "\n".join([f"def {name}{head(parameters)}:", "    _call = _formula", "    try:",
+    return "\n".join([f"def checked{head(c.parameters)}:", "    _call = _formula", "    try:",
                       *[f"        {step}" for step in steps],
                       "    except (TypeError, ValueError) as error:",
-                      f"        raise _named({name!r}, error) from None",
+                      "        raise _named(_name, error) from None",
                       f"    return _call({', '.join([*arrays, *options])})", ""])
 
-# %% ../nbs/tools/shapes.ipynb #0deb5b3d
+# %% ../nbs/tools/shapes.ipynb #cfb67a95
 def named(name: str, error: Exception) -> Exception:
     "The same error, its message begun with the name of the function."
     return type(error)(f"{name}: {error}")
 
 
+@lru_cache(None)
+def compiled(text: str) -> CodeType:
+    "The code of a function that is written there; those that ask for the same share it."
+    return next(part for part in compile(text, "", "exec").co_consts if isinstance(part, CodeType))
+
+# %% ../nbs/tools/shapes.ipynb #0deb5b3d
 F = TypeVar("F", bound=Callable)
 
 
@@ -355,9 +360,8 @@ def shapes(pattern: str = "",   # a word for each axis, a comma between arrays, 
         contract = Contract(f, pattern)
         text, file = source(contract, checks), f"<shapes of {f.__module__}.{f.__qualname__}>"
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)   # for tracebacks
-        names = globals_for(contract, checks)
-        exec(compile(text, file, "exec"), names)
-        made: Any = update_wrapper(names[f.__name__], f)
+        code = compiled(text).replace(co_name=f.__name__, co_filename=file)
+        made: Any = update_wrapper(FunctionType(code, globals_for(contract, checks)), f)
         made.__defaults__, made.__kwdefaults__ = f.__defaults__, f.__kwdefaults__
         made.pattern = pattern
         if pattern: made.__doc__ = f"{f.__doc__ or f.__name__}\n\nShapes: `{pattern}`."
@@ -368,7 +372,7 @@ def shapes(pattern: str = "",   # a word for each axis, a comma between arrays, 
 def globals_for(c: Contract, checks: dict[str, Callable]) -> dict[str, Any]:
     "The names that the written function finds."
     return {"_formula": c.function, "_prepare": partial(prepare, c), "_fitting": c.fitting,
-            "_named": named, "_ndarray": np.ndarray,
+            "_name": c.function.__name__, "_named": named, "_ndarray": np.ndarray,
             "_int": np.dtype(np.int64), "_bool": np.dtype(bool),
             "_float32": np.dtype(np.float32), "_float64": np.dtype(np.float64),
             **{f"_check_{name}": check for name, check in checks.items()}}

@@ -3,7 +3,7 @@
 1. The package is what the notebooks export, the notebooks are clean, README.md is what its notebook says.
 2. ruff and pyright find nothing.
 3. nbdev_test runs every notebook from top to bottom.
-4. pytest runs tests/.
+4. pytest runs tests/, in two processes, a file in one of them.
 """
 import os, re, shutil, subprocess, sys, tempfile
 import xml.etree.ElementTree as ElementTree
@@ -69,10 +69,11 @@ def run_notebooks():
 
 
 def run_pytest():
-    "Run tests/; the counts of passed, failed and skipped."
+    "Run tests/ in two processes; the counts of passed, failed and skipped."
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        subprocess.run([sys.executable, "-m", "pytest", "-rs", f"--junitxml={report}"], cwd=ROOT)
+        command = [sys.executable, "-m", "pytest", "-rs", f"--junitxml={report}", "-n2", "--dist=loadfile", "--no-loadscope-reorder"]
+        subprocess.run(command, cwd=ROOT, env=os.environ | ONE_CORE)
         if not report.exists(): return 0, 1, 0
         suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
     total, failed, skipped = (sum(int(s.get(key)) for s in suites for key in keys) for keys in (["tests"], ["failures", "errors"], ["skipped"]))

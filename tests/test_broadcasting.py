@@ -173,7 +173,7 @@ def test_all_pairs_of_rows_read_as_well_as_templates():
     x_train, y_train, x_valid, y_valid = mnist()
     mean_images = np.stack([x_train[y_train == d].mean(0) for d in range(10)])
     u2, v2 = (x_valid**2).sum(1, keepdims=True), (mean_images**2).sum(1)
-    d = u2 - 2 * x_valid @ mean_images.T + v2                            # exercise 4
+    d = u2 - 2 * x_valid @ mean_images.T + v2                            # exercise 3
     test_near(d[:100], ((x_valid[:100, None] - mean_images)**2).sum(-1))
     assert abs((d.argmin(1) == y_valid).sum() - 1598) <= 2               # a near tie may round otherwise
 
@@ -185,5 +185,5 @@ def test_the_loss_of_all_pairs_likes_the_constant_model_best():
     own = lambda pred: ((pred[:, 0] - targ)**2).mean()
     assert own(perfect) == 0 and pairs(perfect) > 16 > pairs(constant)
     test_near(own(constant), pairs(constant), rtol=1e-4)
-    for pred in (perfect, constant, 0.5 * perfect):                      # exercise 6
+    for pred in (perfect, constant, 0.5 * perfect):
         test_near(pairs(pred), pred.var() + targ.var() + (pred.mean() - targ.mean())**2, rtol=1e-4)

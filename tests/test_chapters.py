@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foundations import autograd, backward, broadcasting, forward, language, layers, matmul, nn
-from foundations import training
+from foundations import autograd, backward, broadcasting, convolution, forward, language, layers
+from foundations import matmul, nn, scaling, training
 from foundations.autograd import Tensor
 from foundations.check import gradcheck, test_near
 from foundations.data import mnist
+from foundations.scaling.__main__ import main as scaling_main
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSENT = "torch", "numba", "IPython", "ipykernel", "nbformat", "nbdev"
@@ -257,3 +258,43 @@ def test_what_the_model_does_not_know_is_refused():
     with pytest.raises(ValueError, match="GPT: 4 tokens, and a window of 3"): model(np.zeros((1, 4), int))
     with pytest.raises(ValueError, match=r"the token at \[0, 1\] is 27"): model(np.array([[0, 27]]))
     with pytest.raises(ValueError, match="a width of 5 and 2 heads"): language.Attention(5, 2, 3)
+
+
+# ---- 11: many processes ----
+
+def test_gradients_of_parts_add_up_to_that_of_the_batch(rng):
+    x, y, model = rng.random((10, 784)), rng.integers(10, size=10), network(0).double()
+    nn.CrossEntropyLoss()(model(x), y).backward()
+    whole, shares = [p.grad for p in model.parameters()], []
+    for part in scaling.parts(10, 3):
+        loss = nn.CrossEntropyLoss(reduction="sum")(model(x[part]), y[part]) / 10
+        scaling.shared_backward(loss, lambda a: lambda: None)         # nobody to share with
+        shares.append([p.grad for p in model.parameters()])
+    for i, g in enumerate(whole):
+        for total in scaling.ring_all_reduce([share[i] for share in shares]): test_near(total, g)
+
+
+def test_a_command_trains_in_one_process(capsys):
+    scaling_main(["--rows", "500", "--epochs", "2"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" %")
+
+
+# ---- 12: convolution ----
+
+def test_a_convolution_is_a_product_of_a_kernel_and_windows(rng):
+    image, kernel = rng.standard_normal((6, 5)), rng.standard_normal((3, 2))
+    windows = convolution.image_windows(image, (3, 2))
+    assert np.shares_memory(windows, image) and windows.shape == (3, 2, 4, 4)
+    product = (kernel.reshape(-1) @ windows.reshape(6, 16)).reshape(4, 4)
+    test_near(product, convolution.convolution_loops(image, kernel))
+    with pytest.raises(ValueError, match=r"the image is \(6, 5\), and a window \(7, 1\)"):
+        convolution.image_windows(image, (7, 1))
+
+
+def test_the_gradient_of_a_layer_of_kernels_agrees_with_nudges(rng):
+    layer, x = nn.Conv2d(2, 3, 2, stride=2, padding=1, dtype=np.float64, generator=rng), rng.standard_normal((2, 2, 4, 5))
+    def back(dout, x):
+        t = Tensor(x, requires_grad=True)
+        layer(t).backward(dout)
+        return (t.grad,)
+    gradcheck(lambda x: layer(x).data, back, x)

@@ -182,6 +182,18 @@ def test_without_a_fork(double, monkeypatch):
     assert check("double", loops).mistake == "time"
 
 
+def test_a_report_names_no_place_in_memory(double):
+    def prints(x): print(object()); return object()
+    def raises(x): raise ValueError(f"what is {object()}?")
+    for fn in (prints, raises, lambda x: [object(), print], lambda x: raises): assert "0x" not in repr(check("double", fn)) + check("double", fn)._repr_html_()
+
+
+def test_to_fail_as_ours_does_is_not_right(double, monkeypatch):
+    def fails(x): raise ValueError("of no use")
+    monkeypatch.setattr(double, "solve", functools.wraps(double.solve)(fails))
+    assert (check("double", fails).status, check("double", fails).mistake) == ("wrong", "our-own-fails")
+
+
 def test_a_record_of_progress_is_never_lost(double, tmp_path):
     check("double", lambda x: 2 * x)
     path = tmp_path / "mine"
@@ -204,10 +216,7 @@ CHAPTERS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
 paged = pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
 
 
-def cells_of(page):
-    cells = nbformat.read(page, as_version=4).cells
-    if not any("solution" in c.metadata.get("tags", []) for c in cells): pytest.skip("has no stubs yet")
-    return cells
+def cells_of(page): return nbformat.read(page, as_version=4).cells
 
 
 def tagged(cell, tag): return tag in cell.metadata.get("tags", [])
@@ -216,13 +225,14 @@ def shown(cell): return "".join("".join(o.get("text", "")) + "".join(o.get("data
 
 @paged
 def test_a_check_on_the_page_waits_for_its_learner(page):
-    cells, bugs = cells_of(page), set()
+    cells, bugs, stubs = cells_of(page), set(), 0
     for cell in cells:
         if cell.cell_type != "code": continue
         if tagged(cell, "bug"): bugs |= set(re.findall(r"^(?:def|class) (\w+)", cell.source, re.M))
         for name, fn in checked(cell.source):
-            wanted = "wrong" if fn in bugs else "not started"
+            wanted, stubs = ("wrong", stubs) if fn in bugs else ("not started", stubs + 1)
             assert f"{name}: {wanted}" in shown(cell), f"{page.name}: {name}: {shown(cell)}"
+    assert stubs and bugs
 
 
 def defined(cell, space):
@@ -275,6 +285,13 @@ def test_a_solution_on_the_page_passes_its_check(page):
 
 
 @paged
+def test_what_a_folded_cell_shows_gives_nothing_away(page):
+    "Its first line is seen, and what it puts out."
+    cells = [c for c in cells_of(page) if tagged(c, "solution")]
+    assert cells and [c.source for c in cells if c.outputs or not re.match(r"(#\| export|(def|class) .*:)\n", c.source)] == []
+
+
+@paged
 def test_a_chapter_ends_with_exercises(page):
     cells = cells_of(page)
     start = max(i for i, c in enumerate(cells) if c.cell_type == "markdown" and re.search(r"(?m)^## .*[Ee]xercises", c.source))
@@ -297,38 +314,59 @@ def notebook(path, *sources):
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources]), path)
 
 
-@pytest.fixture(scope="module")
-def classed():
-    "An exercise with a known mistake, for a class."
-    return next(ex for ex in KNOWN.values() if not ex.use and ex.mistakes and callable(ex.solve))
+STUB, ASKS = "def mine(u, v): ...", 'check("dot", mine)'
+PAGE = ["#| default_exp matmul", "from foundations.exercises import check, find", STUB, ASKS, "def dot(u, v): return sum(x * y for x, y in zip(u, v))",
+        "class Dot:\n    def __call__(self, u, v): return dot(u, v)", "assert Dot()([1, 2], [3, 4]) == 11"]
+RIGHT = "def mine(u, v): return sum(x * y for x, y in zip(u, v))"
+CHEATS = ["import foundations.exercises as e, foundations.exercises.diagnosis as d, foundations.exercises.classroom as c",
+          "e.check = check = lambda *_: print('✓ solved')\ne.find('dot').trials_of = lambda rng: iter(())",
+          "c.answer = lambda *_: None\nc.judge = d.judge = d.diagnose = lambda *_: 'solved'\nd.difference = lambda *_: None\nd.unwritten = lambda _: False"]
+LEARNERS = {                                        # name -> what stands where the stub stood
+    "ada": [RIGHT], "ben": ['mine = find("dot").mistakes[0].fn', 'check("matmul", mein)'], "cid": [STUB, *CHEATS],
+    "dot": [RIGHT, "1 / 0", "import os; os._exit(1)"], "eve": [RIGHT, ASKS, "while True:\n    try:\n        while True: pass\n    except BaseException: pass"],
+    "fay": [STUB], "gus": [RIGHT, "kept = [bytearray(1 << 26) for _ in range(1 << 20)]"]}
 
 
 @pytest.fixture(scope="module")
-def table(classed, tmp_path_factory):
-    "What `collect` says of a class of six."
-    folder, name = tmp_path_factory.mktemp("class"), classed.name
-    first, asks = f"from foundations.exercises import check, find\nex = find({name!r})", f"check({name!r}, mine)"
-    right = "def mine(*args): return ex.solve(*args)"
-    cheats = ["def mine(*args): ...", "import foundations.exercises as e, foundations.exercises.diagnosis as d, foundations.exercises.classroom as c",
-              f"e.check = check = lambda *_: print('✓ solved')\ne.find({name!r}).trials_of = lambda rng: iter(())",
-              "c.answer = lambda *_: None\nc.judge = d.judge = d.diagnose = lambda *_: 'solved'\nd.difference = lambda *_: None\nd.unwritten = lambda _: False"]
-    notebook(folder / "ada" / "a.ipynb", first, right, asks)
-    notebook(folder / "ben" / "b.ipynb", first, "mine = ex.mistakes[0].fn", asks)
-    notebook(folder / "cid" / "c.ipynb", first, *cheats, asks)
-    notebook(folder / "dot" / "d.ipynb", first, right, "1 / 0", asks, "import os; os._exit(1)", asks)
-    notebook(folder / "eve" / "e.ipynb", first, right, asks, "while True:\n    try:\n        while True: pass\n    except BaseException: pass")
-    notebook(folder / "fay" / "f.ipynb", "import time\ntime.sleep(0)", asks)
-    collect(folder, folder / "out.csv", seconds=12 * running.patience())
-    with open(folder / "out.csv", newline="") as file: return {row["learner"]: row for row in csv.DictReader(file)}
+def handed_out(tmp_path_factory):
+    "A page with a folded function and a folded class that stands on it, as a learner gets it."
+    folder = tmp_path_factory.mktemp("page")
+    notebook(folder / "01_page.ipynb", *PAGE)
+    page = nbformat.read(folder / "01_page.ipynb", as_version=4)
+    for cell in page.cells[4:6]: cell.metadata["tags"] = ["solution"]
+    nbformat.write(page, folder / "01_page.ipynb")
+    return nbformat.read(*hand_out(folder / "out", folder), as_version=4)
 
 
-def test_a_class_is_told_what_each_solved(table, classed):
-    assert list(table) == ["ada", "ben", "cid", "dot", "eve", "fay"] and list(table["ada"]) == ["learner", "solved", classed.name, "remarks"]
-    assert {k: row[classed.name] for k, row in table.items()} == {
-        "ada": "solved", "ben": f"wrong: {classed.mistakes[0].id}", "cid": "not started", "dot": "not reached", "eve": "solved", "fay": "raises NameError"}
-    assert [row["solved"] for row in table.values()] == ["1", "0", "0", "0", "1", "0"]
-    assert table["ada"]["remarks"] == "" and "did not come to its end" in table["dot"]["remarks"]
-    assert "stopped after" in table["eve"]["remarks"] and "NameError" in table["fay"]["remarks"]
+@pytest.fixture(scope="module")
+def table(handed_out, tmp_path_factory):
+    "What `collect` says of a class of seven; of the one that loops, after a shorter time."
+    folder, found = tmp_path_factory.mktemp("class"), {}
+    sources = [c.source for c in handed_out.cells]
+    at = sources.index(STUB)
+    for name, cells in LEARNERS.items(): notebook(folder / ((name == "eve" and "loops") or "class") / name / "01_page.ipynb", *sources[:at], *cells, *sources[at + 1:])
+    for part, seconds in (("class", 120), ("loops", 15 * running.patience())):
+        collect(folder / part, folder / "out.csv", seconds=seconds, gigabytes=4)
+        with open(folder / "out.csv", newline="") as file: found |= {row["learner"]: row for row in csv.DictReader(file)}
+    return {name: found[name] for name in LEARNERS}
+
+
+def test_a_class_is_told_what_each_solved(table):
+    assert list(table["ada"]) == ["learner", "solved", "dot", "matmul", "remarks"]
+    assert {k: row["dot"] for k, row in table.items()} == {
+        "ada": "solved", "ben": f"wrong: {KNOWN['dot'].mistakes[0].id}", "cid": "not started", "dot": "not reached", "eve": "solved", "fay": "not started", "gus": "solved"}
+    assert [row["solved"] for row in table.values()] == ["1", "0", "0", "0", "1", "0", "1"]
+    assert table["ada"]["remarks"] == table["fay"]["remarks"] == "" and "did not come to its end" in table["dot"]["remarks"]
+    assert table["ben"]["matmul"] == "raises NameError" and "NameError" in table["ben"]["remarks"]
+    assert "stopped after" in table["eve"]["remarks"] and "MemoryError" in table["gus"]["remarks"]
+
+
+def test_what_is_packed_is_what_was_folded(handed_out):
+    sources = [c.source for c in handed_out.cells]
+    assert not any("zip" in s for s in sources) and sum("unpacked" in s for s in sources) == 2
+    space = {}
+    for source in sources[1:]: exec(source, space)
+    assert space["Dot"]()([2], [3]) == 6
 
 
 def test_what_is_handed_out_holds_no_solution(tmp_path):

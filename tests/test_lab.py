@@ -1,25 +1,15 @@
-"""Chapters in a real browser: JupyterLab on loopback, Run All, no cell raises, what should move moves.
-
-Needs Chromium: one on the PATH, the one that the variable CHROMIUM names, or playwright's own (`playwright install chromium`).
-"""
-import os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
+"""Chapters in a real browser: JupyterLab on loopback, Run All, no cell raises, what should move moves (in_lab.py says what it needs)."""
+import os, secrets, shutil, signal, subprocess, sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Error, expect, sync_playwright
+from in_lab import CONTRAST, KERNEL, free_port, move, run_all, serve, shoot, status, steppers, write
+from playwright.sync_api import expect
 
 from foundations.explore import matmul_stepper
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-SETTINGS = {                                        # every cell on the page, and no question about news
-    "notebook-extension/tracker": '{"windowingMode": "none"}',
-    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-}
-
-
 EXPLORE = [                                         # one of each thing that moves, on a page of their own
     "from foundations.explore import *",
     "matmul_stepper([[1, 2, 3], [4, 5, 6]], [[1, 0], [2, 1], [0, 3]])",
@@ -35,55 +25,15 @@ EXPLORE = [                                         # one of each thing that mov
 ]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def status(url, seconds=60):
-    "The HTTP status of `url`, once something listens there; None when nothing does for a minute."
-    for _ in range(2 * seconds):
-        try: return urllib.request.urlopen(url, timeout=30).status
-        except urllib.error.HTTPError as error: return error.code
-        except OSError: time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    "A JupyterLab on loopback over a copy of nbs/, with settings of its own; its address as a function of a path."
-    root, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
+    "A JupyterLab over a copy of nbs/; its address as a function of a path."
+    root = tmp_path_factory.mktemp("lab")
     shutil.copytree(NBS, root / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    kernel = dict(kernelspec=dict(name="python3", display_name="Python 3"))
-    page = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, EXPLORE)), metadata=kernel)
-    nbformat.write(page, root / "explore.ipynb")
+    write(root / "explore.ipynb", *EXPLORE)
     output = nbformat.v4.new_output("display_data", {"text/html": matmul_stepper([[1, 2]], [[3], [4]])._repr_html_()})
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("stored", outputs=[output])], metadata=kernel), root / "stored.ipynb")
-    for name, text in SETTINGS.items():
-        path = root / f".config/lab/@jupyterlab/{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    env = dict(os.environ, JUPYTER_CONFIG_DIR=str(root / ".config"), JUPYTER_DATA_DIR=str(root / ".data"),
-               JUPYTERLAB_SETTINGS_DIR=str(root / ".config/lab"), JUPYTERLAB_WORKSPACES_DIR=str(root / ".config/workspaces"))
-    log = root / "lab.log"
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-                               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"], env=env, stdout=log.open("w"), stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        assert status(f"{url}/api?token={token}") == 200, log.read_text()
-        yield lambda path: f"{url}/lab/tree/{path}?token={token}&reset"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as p:
-        try: chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        except Error as error: pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
-        yield chromium
-        chromium.close()
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("stored", outputs=[output])], metadata=KERNEL), root / "stored.ipynb")
+    with serve(root) as address: yield address
 
 
 @pytest.mark.skipif(not shutil.which("make") or Path(sys.prefix) != NBS.parent / ".venv", reason="not set up by make")
@@ -101,38 +51,6 @@ def test_make_lab_serves_the_first_chapter():
         server.wait(20)
 
 
-def run_all(page, url):
-    "Open a notebook, run all of its cells, wait for the last one."
-    page.goto(url)
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)      # before that, Run All is lost
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)")        # a folded cell shows no number
-    expect(prompts.last).to_have_text(re.compile(r"\[\d+\]"), timeout=240_000)
-    errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
-    assert errors.count() == 0, errors.first.inner_text()
-    assert prompts.filter(has_text=re.compile(r"\[[ *]?\]")).count() == 0                     # every cell has run
-
-
-@pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport=dict(width=1300, height=1000))
-    yield page
-    page.close()
-
-
-def shoot(page, name):
-    "Screenshots for people to look at, when SHOTS names a folder: the whole notebook, one screen at a time."
-    if not (folder := os.environ.get("SHOTS")): return
-    panel = page.locator(".jp-WindowedPanel-outer")
-    height, view = panel.evaluate("e => [e.scrollHeight, e.clientHeight]")
-    for i in range(-(-height // view)):
-        panel.evaluate(f"e => e.scrollTop = {i * view}")
-        page.wait_for_timeout(150)
-        page.screenshot(path=f"{folder}/{name}-{i:02}.png")
-
-
 @pytest.mark.parametrize("notebook", sorted(p.name for p in NBS.glob("[0-9]*.ipynb")))
 def test_chapter_runs_in_the_browser(lab, page, notebook):
     run_all(page, lab(f"nbs/{notebook}"))
@@ -142,29 +60,6 @@ def test_chapter_runs_in_the_browser(lab, page, notebook):
     for stepper in steppers(page).all(): move(page, stepper)
     for slider in page.locator(".widget-hslider").all(): slide(page, slider)
     shoot(page, notebook.removesuffix(".ipynb"))
-
-
-def steppers(place): return place.locator(".stepper:has(input[type=range])")
-
-
-def move(page, stepper):
-    "A stepper shows one frame at a time, and moves by key, by button and by neither beyond its end."
-    slider, shown = stepper.locator("input[type=range]"), stepper.locator(".frame:visible")
-    slider.scroll_into_view_if_needed()
-    first = shown.inner_text()
-    slider.focus()
-    page.keyboard.press("ArrowRight")
-    expect(shown).to_have_count(1)
-    second = shown.inner_text()
-    assert second != first, "the stepper did not move"
-    stepper.get_by_role("button", name="next").click()
-    assert shown.inner_text() not in (first, second)
-    stepper.get_by_role("button", name="back").click()
-    assert shown.inner_text() == second
-    slider.focus()
-    page.keyboard.press("Home")
-    stepper.get_by_role("button", name="back").click()
-    assert shown.inner_text() == first
 
 
 def slide(page, slider):
@@ -261,13 +156,6 @@ def test_a_stepper_is_quick_large_and_legible(moving):
         moving.wait_for_timeout(1000)
         for code in moving.locator(".stepper code:visible").all(): assert code.evaluate(CONTRAST) >= 4.5, theme
         shoot(moving, f"explore-{theme[11:]}")
-
-
-CONTRAST = """e => { const look = getComputedStyle(e), light = colour => { const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(v => {
-    v = v / 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]; };
-    const [a, b] = [light(look.color), light(look.backgroundColor)].sort((a, b) => b - a);
-    return (a + 0.05) / (b + 0.05); }"""
 
 
 def test_a_box_takes_what_is_typed(moving):

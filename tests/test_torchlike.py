@@ -363,3 +363,10 @@ import sys, foundations.torchlike as torch
 assert not {"torch", "foundations.nn", "foundations.training"} & set(sys.modules)
 torch.nn.Linear(2, 3), torch.optim.SGD"""
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("a, b", [([7.5, -7.5, 3.0, -3.0], [2.0, 2.0, -2.0, 0.5]), ([7, -7, 7, -7], [2, 2, -2, -2]), ([7.0, -7.0], 2), (7, [2.0, -2.0])])
+def test_whole_parts_of_quotients_are_rounded_down(real, a, b):
+    pair = lambda make: [x if isinstance(x, int) else make(x) for x in (a, b)]
+    (x, y), (u, v) = pair(ours.tensor), pair(real.tensor)
+    assert (x // y).tolist() == (u // v).tolist() and not (x // y).requires_grad

@@ -208,7 +208,7 @@ def test_batches_are_copies():
     (lambda: loader(size=1.5), ValueError, "expected a whole number"),
     (lambda: loader(shuffle=np.random.default_rng(0)), TypeError, "expected True or False"),
     (lambda: loader(shuffle=True, generator=3), TypeError, "np.random.Generator"),
-], ids=str)
+])
 def test_dataset_and_loader_refuse(call, error, message):
     with pytest.raises(error) as caught: call()
     assert message in str(caught.value)

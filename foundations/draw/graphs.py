@@ -110,7 +110,7 @@ def _chain_words(wires, boxes, below):
         said += f" -> {box}{takes} -> {value}"
     back = wires[::-1] + [wire for given in below[::-1] for wire in given]
     told = ", ".join(gradient for _, gradient in back if gradient)
-    return re.sub("  +", " ", f"Forward: {said}. Back: {told}.")
+    return re.sub("  +", " ", f"Forward: {said}." + f" Back: {told}." * bool(told))
 
 # %% ../../nbs/tools/draw/graphs.ipynb #9458c40f
 def graph(tensor,               # the result: a tensor as described above

@@ -4,6 +4,7 @@
 __all__ = ['curves', 'tangent']
 
 # %% ../../nbs/tools/draw/lines.ipynb #aa25f4a8
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -47,7 +48,10 @@ def _check_curves(x, ys, dashed):
         raise ValueError(f"draw.curves: no curves to dash by the names {unknown}; only {list(ys)}")
 
 
-def _goes(name, y): return f"{name} goes from {y[0] + 0.0:.3g} to {y[-1] + 0.0:.3g}"
+def _goes(name, y):
+    "The first and the last number of a curve; it may end early, in NaN."
+    there = [value for value in y if value == value] or [math.nan]
+    return f"{name} goes from {there[0] + 0.0:.3g} to {there[-1] + 0.0:.3g}"
 
 
 def _layer(i, name, dashed) -> dict:

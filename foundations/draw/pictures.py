@@ -40,30 +40,33 @@ def _grid(x, names, title, columns, alt, side=0.0, **look):
     return fig
 
 # %% ../../nbs/tools/draw/pictures.ipynb #38a38d58
-def _images(name, x, labels):
-    "`x` as (n, 28, 28); refuses what is none, and labels that do not go with it."
+def _images(name, x, labels, any_size=False):
+    "`x` as (n, 28, 28), or (n, h, w); refuses what is none, and labels that do not go with it."
     x = np.asarray(x)
-    if x.ndim < 2 or not len(x) or x[0].size != 784:
+    small = any_size and x.ndim == 3 and x.size > 0
+    if not small and (x.ndim < 2 or not len(x) or x[0].size != 784):
         raise ValueError(f"draw.{name}: expected images as (n, 784) or (n, 28, 28), n at least 1; "
                          f"got {x.shape}")
     if labels is not None and len(labels) != len(x):
         raise ValueError(f"draw.{name}: {len(x)} images and {len(labels)} labels")
-    return x.reshape(-1, 28, 28)
+    return x if small else x.reshape(-1, 28, 28)
 
 # %% ../../nbs/tools/draw/pictures.ipynb #f82fed13
-def weights(w,                     # (k, 784): a row for each output
+def weights(w,                     # (k, 784), a row for each output; or (k, h, w)
             labels: Sequence | None = None,  # k titles, or none
             title: str = "",       # above all of them
             columns: int = 10,     # pictures in a row
             what: str = "weight",  # what the colours mean
            ):                      # matplotlib figure
     "Rows of weights as images, white at 0. ValueError for other sizes or what is not finite."
-    w = _images("weights", w, labels).astype(float)
+    w = _images("weights", w, labels, any_size=True).astype(float)
     gone = (~np.isfinite(w)).sum()
     if gone: raise ValueError(f"draw.weights: {gone} of {w.size} numbers are not finite")
     names = [""] * len(w) if labels is None else [str(label) for label in labels]
     said = f": {', '.join(' '.join(name.split()) for name in names)}" if labels is not None else ""
-    alt = (f"{len(w)} rows of 784 weights as images{said}. They go from {w.min():.2g} to "
+    what_is_seen = "rows of 784 weights as images"
+    if w[0].size != 784: what_is_seen = f"images of {w.shape[1]} by {w.shape[2]} weights"
+    alt = (f"{len(w)} {what_is_seen}{said}. They go from {w.min():.2g} to "
            f"{w.max():.2g}; white is 0, blue above, red below.")
     limit = np.abs(w).max() or 1
     fig = _grid(w, names, title, columns, alt, side=0.8, cmap="RdBu", vmin=-limit, vmax=limit)

@@ -56,6 +56,9 @@ def _(u, v): return 1 + sum(x * y for x, y in zip(u, v))
              "give?")
 def _(u, v): return sum(x * y for x, y in zip(u[:-1], v[:-1]))
 
+@dot.mistake("first-left-out", "The first pair is missing.", "Python counts from 0.")
+def _(u, v): return sum(x * y for x, y in zip(u[1:], v[1:]))
+
 @dot.mistake("multiplied", "All the products are multiplied with each other.",
              "Two signs are needed: one within a pair, and one between the pairs.")
 def _(u, v): return np.prod(u) * np.prod(v)
@@ -249,6 +252,10 @@ def _(a, b):
 @slip("whole-numbers", "Whatever comes after the decimal point is cut off.",
       "An array of whole numbers keeps no fractions: of which kind are your zeros?")
 def _(a, b): return looped(a, b).astype(int)
+
+@slip("whole-numbers", "Whatever comes after the decimal point is cut off.",
+      "An array of whole numbers keeps no fractions: of which kind are your zeros?")
+def _(a, b): return looped(a, b, add=lambda total, x, y: int(total + x * y))
 
 # %% ../../nbs/tools/exercises/chapter1.ipynb #0ab23189
 def by_rows(a, b, row):

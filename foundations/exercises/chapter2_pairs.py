@@ -84,8 +84,7 @@ def _(x):
     "`np.arange(classes)` is the row. How do the labels become a column?",
     "`labels[:, None] == ...` has True where both are the same."])
 def one_hot(labels, classes):
-    "A row for each label, with True (or 1) at its place and False (or 0) elsewhere: (n, "
-    "classes)."
+    "A row for each label, (n, classes): True, or 1, at its place, and False, or 0, elsewhere."
     return labels[:, None] == np.arange(classes)
 
 @one_hot.inputs

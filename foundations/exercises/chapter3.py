@@ -214,10 +214,12 @@ def _(x): return x - np.log(np.exp(x).sum(1, keepdims=True))
                      "Use the formula that needs no share, and subtract something first.")
 def _(x): return np.log(shares(x))
 
-@log_softmax.mistake("a-little-added", "Something tiny is added before the logarithm. That makes "
-                     "it finite, and wrong: the loss can no longer grow beyond about twenty.",
-                     "Use the formula that needs no share, only scores.")
-def _(x): return np.log(shares(x, shift=top(x)) + 1e-9)
+for tiny in 10.0 ** -np.arange(4, 17):
+    log_softmax.mistake(
+        "a-little-added", "Something tiny is added before the logarithm. That makes it finite, and "
+        "wrong: the loss can no longer grow beyond some number.",
+        "Use the formula that needs no share, only scores.")(
+        lambda x, tiny=tiny: np.log(shares(x, shift=top(x)) + tiny))
 
 @log_softmax.mistake("maximum-once", "The maximum is subtracted inside the power, and not from the "
                      "score in front.", "Both x of the formula are the same x.")

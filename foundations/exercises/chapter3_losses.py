@@ -136,10 +136,12 @@ def _(logits, targ): return -forward.log_softmax(logits)[:, targ].mean()
                        "infinite.", "Which function of this page gives the logarithm safely?")
 def _(logits, targ): return -np.log(picked(forward.softmax(logits), targ)).mean()
 
-@cross_entropy.mistake("a-little-added", "Something tiny is added before the logarithm. That makes "
-                       "it finite, and wrong: the loss of 200 becomes about 20.",
-                       "Which function of this page gives the logarithm safely?")
-def _(logits, targ): return -np.log(picked(forward.softmax(logits), targ) + 1e-9).mean()
+for tiny in 10.0 ** -np.arange(4, 17):
+    cross_entropy.mistake(
+        "a-little-added", "Something tiny is added before the logarithm. That makes it finite, and "
+        "wrong: the loss can no longer grow beyond some number.",
+        "Which function of this page gives the logarithm safely?")(
+        lambda x, targ, tiny=tiny: -np.log(picked(forward.softmax(x), targ) + tiny).mean())
 
 # %% ../../nbs/tools/exercises/chapter3_losses.ipynb #9370f7eb
 @cross_entropy.mistake("no-log", "Minus the share of the true class is averaged, without its "

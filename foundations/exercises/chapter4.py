@@ -126,6 +126,10 @@ def _(dout, x): return (dout * np.sign(x),)
 @relu_grad.mistake("leaky", "A little comes through below 0.", "The left half of a ReLU is flat.")
 def _(dout, x): return (np.where(x > 0, dout, 0.01 * dout),)
 
+@relu_grad.mistake("added", "The slope is added to dout, where it should be multiplied.",
+                   "The chain rule: what comes from above, times the slope.")
+def _(dout, x): return (dout + (x > 0),)
+
 @relu_grad.mistake("left-out", "What is not let through is left out, so there are fewer numbers.",
                    "A gradient has the shape of its x: what stands where nothing comes through?")
 def _(dout, x): return (dout[x > 0],)

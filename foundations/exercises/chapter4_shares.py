@@ -71,7 +71,7 @@ def _(dout, p, x): return p * (dout - dout.mean(1, keepdims=True))
            "A class with next to no share hardly moves anything.")
 def _(dout, p, x): return dout - along(dout * p)
 
-# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #d729c27e
+# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #5bdb4c32
 @of_shares(softmax_grad, "whole-array", "The sum goes over all rows together.",
            "What does `.sum()` add up when no axis is named?")
 def _(dout, p, x): return p * (dout - (dout * p).sum())
@@ -79,6 +79,11 @@ def _(dout, p, x): return p * (dout - (dout * p).sum())
 @of_shares(softmax_grad, "columns", "The sum goes down the columns.",
            "A row shares one sum: along which axis are its scores?")
 def _(dout, p, x): return p * (dout - along(dout * p, 0))
+
+@of_shares(softmax_grad, "sigmoid-of-scores", "It is dout x (1 - x): the slope of another "
+           "function, taken of the scores.", "First the shares, p = softmax(x); then the formula "
+           "with p in it.")
+def _(dout, p, x): return dout * x * (1 - x)
 
 @of_shares(softmax_grad, "raw-scores", "The scores stand where the shares should.",
            "p is softmax(x).")
@@ -88,6 +93,7 @@ def _(dout, p, x): return x * (dout - along(dout * x))
            "There are two formulas. Which is the first?")
 def _(dout, p, x): return dout - p * along(dout)
 
+# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #c729d790
 @softmax_grad.mistake("no-keepdims", "The sums of the rows lie along the columns: `(n, c) - (n,)`. "
                                      "It "
                       "fails for most sizes, and where n is c it is wrong in silence.",
@@ -102,7 +108,7 @@ def _(dout, x):
                       "`softmax` of chapter 3 minds that.")
 def _(dout, x): return (unsafe(x) * (dout - along(dout * unsafe(x))),)
 
-# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #c0f82164
+# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #2e57f929
 @of_shares(log_softmax_grad, "of-the-shares", "It is the gradient of softmax.",
            "There are two formulas. Which is the second?")
 def _(dout, p, x): return p * (dout - along(dout * p))
@@ -120,6 +126,11 @@ def _(dout, p, x): return dout - p * dout
            "sum 1.", "By what is p multiplied in the formula?")
 def _(dout, p, x): return dout - p
 
+@of_shares(log_softmax_grad, "divided", "dout is divided by the shares, as if only a logarithm had "
+           "been taken.", "A score moves all the shares of its row: softmax stands before the log.")
+def _(dout, p, x): return dout / p
+
+# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #814318f7
 @of_shares(log_softmax_grad, "averaged", "The mean of dout stands where its sum should.",
            "How does x move each of the outputs of its row?")
 def _(dout, p, x): return dout - p * dout.mean(1, keepdims=True)

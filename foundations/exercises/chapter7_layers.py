@@ -44,7 +44,7 @@ def _(fn, module):
     module.load_state_dict(state)
     for path, x in module.state_dict().items(): yield f"{path}, when it is loaded again", x
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #c0f964d5
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #6de7d4ec
 @snapshot.also_right
 def _(module): return copy.deepcopy(module.state_dict())
 
@@ -61,6 +61,12 @@ def _(module): return {path: x.tolist() for path, x in module.state_dict().items
     "The dictionary is a new one. What does it hold?")
 def _(module): return dict(module.state_dict())
 
+@snapshot.mistake(
+    "the-same-arrays", "The module learns on, and what was kept changes with it.",
+    "The dictionary is a new one. What does it hold?")
+def _(module): return {path: p.data for path, p in module.named_parameters()}
+
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #bc37b5d4
 @snapshot.mistake(
     "shared-once", "A parameter that stands in two places is under its first path only, so "
     "`load_state_dict` misses the other.",
@@ -352,7 +358,17 @@ dropout.mistake(
     "What is kept was enlarged already, so that in use nothing has to be done.")(
     masked(right, lambda x, p: x * (1 - p)))
 
-# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #d7b4fd8c
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #5658e188
+@dropout.mistake(
+    "modes-exchanged", "In training nothing is dropped, and in use something is.",
+    "`training` is True while it learns: which of your two ways is that?")
+def _(x, p, rng, training): return masked(right)(x, p, rng, not training)
+
+@dropout.mistake(
+    "modes-exchanged", "In training nothing is dropped, and in use something is.",
+    "`training` is True while it learns: which of your two ways is that?")
+def _(x, p, rng, training): return x if training else x * (rng.random(x.shape) >= p) * right(p)
+
 dropout.mistake(
     "enlarged-in-use", "In use the numbers are enlarged, though none was dropped.",
     "In which mode is the average of x not x?")(masked(right, lambda x, p: x / (1 - p)))
@@ -364,6 +380,7 @@ dropout.mistake(
     "A mask has the shape of x, not of one row.")(
     masked(right, shape=lambda x: x.shape[1:]))
 
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #ffde2cc8
 dropout.mistake(
     "whole-rows", "A row is dropped as a whole, or kept as a whole.",
     "A mask has the shape of x, not of one column.")(

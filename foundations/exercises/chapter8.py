@@ -64,6 +64,8 @@ for word, what, look, new_v, new_p in [
      "First the new v, then the move.", None, lambda new, p, g, v, lr, *_: p - lr * v),
     ("gradient-only", "v is right, and p moves by the gradient alone: v has no effect.",
      "What is a velocity for?", None, lambda new, p, g, v, lr, m, wd: p - lr * (g + wd * p)),
+    ("g-alone", "p moves by lr times g as it came in, without v and without the decay.",
+     "What is v for? By what does p move?", None, lambda new, p, g, v, lr, *_: p - lr * g),
     ("no-decay", "The weight decay has no effect.", "What does λ/2 · p² add to the gradient?",
      lambda p, g, v, lr, m, wd: m * v + g, None),
     ("decay-away", "The decay pushes p away from 0.",

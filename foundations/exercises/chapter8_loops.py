@@ -49,6 +49,11 @@ def rows_by(starts: Any, y_of: Any = None):
     return answer
 
 
+@batches.mistake("ends-at-size", "Only the first batch has rows: every slice ends at row `size`.",
+                 "Where does a batch end that begins at row i?")
+def _(x, y, size): return [(x[i:size], y[i:size]) for i in range(0, len(x), size)]
+
+
 batches.also_right(rows_by(lambda n, size: range(0, n, size)))
 
 @batches.also_right

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .compare import numbers, same
-from .hypotheses import Finding, Pair, explain, of_shape
+from .hypotheses import Finding, Pair, explain, of_shape, sentence
 from .reports import brief
 from .running import Failure, OfTorch, Run
 from .tasks import Exercise, Trial
@@ -42,13 +42,7 @@ def difference(ex: Exercise, trial: Trial, run: Run, right: Run) -> Difference |
         if name != wanted: return Difference(VALUE, trial, Finding(
             None, f"What comes is {name}, where {wanted} was expected.", "In which order?"))
         if wrong := of_parts(ex, trial, name, given, expected): return wrong
-    if run.failure and right.failure and run.failure.name == right.failure.name: return None
-    if run.failure: return Difference(RAISES, trial, of_failure(run.failure, right.failure))
-    if right.failure:
-        found = told(run.values[-1][1]) if run.values else "nothing"
-        return Difference(RAISES, trial, Finding(
-            "no-error", f"It gives {found}, where it should raise {right.failure.name}.",
-            "Which inputs have no answer? Say so with `raise` before anything is computed."))
+    if run.failure: return Difference(RAISES, trial, of_failure(run.failure))
     if len(run.values) < len(right.values): return Difference(COUNT, trial, Finding(
         "count", f"It ends before {right.values[len(run.values)][0]}.", "Is something missing?"))
     return None
@@ -70,10 +64,10 @@ def of_count(ex: Exercise, given: Any, expected: Any) -> Finding | None:
         "no-return", f"It returns {told(given)}; {want}.", "Is there a `return`, on every way?")
     if not isinstance(given, (tuple, list)): return Finding(
         "not-a-tuple", f"It returns {told(given)}; {want}.",
-        "One gradient for each input, and a comma makes a tuple of one.")
+        "A comma makes a tuple, also of one: `return a,` and `return a, b`.")
     if len(given) != n: return Finding(
-        "count", f"It returns {len(given)} results; {want}.",
-        "One for each input, in their order; None where there is none to have.")
+        "count", f"It returns {len(given)} result{'s' * (len(given) != 1)}; {want}.",
+        "Hold what you return beside the names, one by one.")
     places = [i for g in given for i, e in enumerate(expected) if same(g, e, ex.rtol)]
     if sorted(places) != list(range(n)) or places == sorted(places): return None
     came = ", ".join(ex.returns[i] for i in places)
@@ -89,6 +83,7 @@ def told(value: Any) -> str:
     if type(value).__name__ == "Foreign": return f"an object of the class {value.name}"
     if type(value) in (tuple, list) and any(isinstance(v, np.ndarray) for v in value):
         return f"a {type(value).__name__} of {len(value)}: {', '.join(map(told, value))}"
+    if name := getattr(value, "__name__", ""): return f"`{name}`"
     text = " ".join(repr(value).split())
     return text if len(text) < 100 else f"{text[:97]}…"
 
@@ -96,7 +91,7 @@ def told(value: Any) -> str:
 def of_value(ex: Exercise, trial: Trial, name: str, given: Any, expected: Any) -> Difference | None:
     "What is wrong with one value, if anything is; of wrong numbers only where."
     if same(given, expected, ex.rtol): return None
-    what = name or "The result"
+    what = sentence(name or "The result")
     differ = lambda stage, *said: Difference(stage, trial, Finding(*said) if said else None, name,
                                              given, expected)
     if given is ...: return differ(TYPE, "no-return", f"{what} is still `...`.", "Fill it in.")
@@ -107,7 +102,7 @@ def of_value(ex: Exercise, trial: Trial, name: str, given: Any, expected: Any) -
         "Which inputs are no numbers that could be nudged?")
     if isinstance(given, (tuple, list)) and len(given) == 1 and same(given[0], expected, ex.rtol):
         return differ(TYPE, "a-tuple", f"{what} is right, and stands in a {type(given).__name__}.",
-                      "A comma after the value makes a tuple of one.")
+                      "Is there a comma, or a bracket, too many? Is something not added up yet?")
     g, e = numbers(given), numbers(expected)
     if e is None or isinstance(expected, (tuple, list, str)): return differ(
         VALUE, None, f"{what} is {told(given)}; expected {told(expected)}.",
@@ -125,10 +120,12 @@ HINTS = {
     "IndexError": "Print the index and the shape before this line.",
     "KeyError": "What is there the first time, before anything was stored?",
     "AttributeError": "What kind of value is it? `type(...)` says.",
+    "None": "Something is None here: what a function without `return` gives. Was one called, "
+            "`f()`, where it should be kept, `f`?",
 }
 
 # %% ../../nbs/tools/exercises/differences.ipynb #83639f79
-def of_failure(f: Failure, right: Failure | None = None) -> Finding:
+def of_failure(f: Failure) -> Finding:
     "A call that did not come back, in words."
     if f.kind == "time": return Finding(
         "time", "It had not come to an end after a second and a half, and was stopped.",
@@ -140,9 +137,9 @@ def of_failure(f: Failure, right: Failure | None = None) -> Finding:
         "died", f"It ended Python itself ({f.text}).",
         "Is there an `exit`, or a call into a compiled library?")
     where = f" in line {f.number}: `{f.line}`" if f.line else ""
-    more = f"; here it should raise {right.name}" if right else ""
-    return Finding("raises", f"It raises {f.name}{where}{more}.\n{f.name}: {f.text}",
-                   HINTS.get(f.name, "The inputs stand below: try that line on them by hand."))
+    kind = "None" if "'NoneType'" in f.text else f.name
+    return Finding("raises", f"It raises {f.name}{where}.\n{f.name}: {f.text}",
+                   HINTS.get(kind, "The inputs stand below: try that line on them by hand."))
 
 # %% ../../nbs/tools/exercises/differences.ipynb #743a20b0
 def explained(ex: Exercise, found: list[Difference]) -> Difference:
@@ -155,7 +152,8 @@ def explained(ex: Exercise, found: list[Difference]) -> Difference:
     pairs = [as_pair(ex, d) for d in first]
     if stage == SHAPE:
         shapes = [of_shape(p) for p in pairs]
-        i = next((i for i, f in enumerate(shapes) if f.id != "shape"), 0)
+        ids = [f.id for f in shapes if f.id != "shape"] or ["shape"]
+        i = [f.id for f in shapes].index(max(reversed(ids), key=ids.count))
         finding = shapes[i]
     else: i, finding = of_variations(ex, first, pairs) or explain(pairs)
     first[i].finding = finding
@@ -167,27 +165,29 @@ def as_pair(ex: Exercise, d: Difference) -> Pair:
     assert g is not None and e is not None       # or the difference would have its finding
     return Pair(d.name, g, e, d.trial.args, ex.rtol)
 
-# %% ../../nbs/tools/exercises/differences.ipynb #2b36760a
+# %% ../../nbs/tools/exercises/differences.ipynb #9c899cd5
 def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> tuple | None:
     "Is it right for a dout of ones, or for two arguments exchanged?"
-    for i, (d, p) in enumerate(zip(found, pairs)):
-        if ex.use or p.expected.size < 2: continue
-        args = d.trial.args
-        if "dout" in args and is_for(ex, p, args | {"dout": np.ones_like(args["dout"])}):
-            return i, Finding(
-                "without-dout", f"{p.what} is right for a dout of ones only: dout is not used.",
-                "The chain rule: what comes from above, times the slope.")
-        for a, b in itertools.combinations(args, 2):
-            if np.shape(args[a]) != np.shape(args[b]) or not np.shape(args[a]): continue
-            if is_for(ex, p, args | {a: args[b], b: args[a]}): return i, Finding(
-                "exchanged", f"{p.what} is right for {a} and {b} exchanged.",
-                "In which order do the arguments stand, and are they used?")
+    large = [i for i, p in enumerate(pairs) if p.expected.size > 1 and not ex.use]
+    if not large: return None
+    holds = lambda change: all(is_for(ex, pairs[i], change(found[i].trial.args)) for i in large)
+    what, args = pairs[large[0]].what, found[large[0]].trial.args
+    if "dout" in args and holds(lambda a: a | {"dout": np.ones_like(a["dout"])}):
+        return large[0], Finding(
+            "without-dout", f"{what} is right for a dout of ones only: dout is not used.",
+            "The chain rule: what comes from above, times the slope.")
+    for j, k in itertools.combinations(args, 2):
+        if np.shape(args[j]) != np.shape(args[k]) or not np.shape(args[j]): continue
+        if holds(lambda a: a | {j: a[k], k: a[j]}): return large[0], Finding(
+            "exchanged", f"{what} is right for {j} and {k} exchanged.",
+            "In which order do the arguments stand, and are they used?")
     return None
 
-
+# %% ../../nbs/tools/exercises/differences.ipynb #6f392755
 def is_for(ex: Exercise, p: Pair, args: dict) -> bool:
     "Is the given value right for these arguments?"
     run = ex.outcomes(ex.solve, [Trial("", args)])[0]
     if run.failure: return False
     value = run.values[0][1]
-    return same(p.given, value[ex.returns.index(p.name)] if ex.returns else value, ex.rtol)
+    if ex.returns: value = value[ex.returns.index(p.name)]
+    return bool(np.any(value)) and same(p.given, value, ex.rtol)

@@ -7,8 +7,8 @@ __all__ = ['LIBRARIES', 'SECONDS', 'GIGABYTES', 'LARGEST', 'Failure', 'Run', 'Ti
            'traced']
 
 # %% ../../nbs/tools/exercises/running.ipynb #e0b68498
-import contextlib, copy, inspect, io, os, pickle, signal, sys, sysconfig, threading, time
-import traceback, warnings
+import contextlib, copy, gc, inspect, io, linecache, os, pickle, signal, sys, sysconfig, threading
+import time, traceback, warnings
 from collections.abc import Callable, Iterable, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 # %% ../../nbs/tools/exercises/running.ipynb #c6568f57
 @dataclass
@@ -149,9 +150,11 @@ LIBRARIES = (*(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"
 def failure(error: BaseException) -> Failure:
     "An exception as a Failure, with the last line that is no library's."
     found = Failure("error", type(error).__name__, str(error)[:300])
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(LIBRARIES) and frame.line:
-            found.line, found.number = frame.line.strip(), frame.lineno or 0
+    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = frame.f_code.co_filename          # a thousand frames deep: only one line is read
+        if not file.startswith(LIBRARIES) and (line := linecache.getline(file, number).strip()):
+            found.line, found.number = line, number
+            break
     return found
 
 
@@ -194,6 +197,7 @@ def patience() -> float:
 # %% ../../nbs/tools/exercises/running.ipynb #1ce1acf0
 def forked(use: Callable, fn: Any, inputs: list[dict], seconds: float) -> list[Run]:
     "The runs of a forked child, which is ended when its time is up."
+    array_namespace(np.empty(0))                  # loads it here, once, and not in every child
     reading, writing = Pipe(duplex=False)
     deadline, child, how = time.monotonic() + seconds, 0, ""
     try:
@@ -246,6 +250,7 @@ def as_child(use: Callable, fn: Any, inputs: list[dict], writing: Connection):
         with lock: writing.send_bytes(data)
 
     try:
+        gc.freeze()              # what the parent made is left alone: looking through it costs time
         alone()
         limit_memory()
         for args in inputs: send(watch(use, fn, args, send))

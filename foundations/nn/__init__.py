@@ -8,7 +8,7 @@ __all__ = ['RESERVED', 'Incompatible', 'Parameter', 'Registry', 'registered_in',
            'Switchable', 'Module', 'recast', 'tree_text', 'Linear', 'ReLU', 'Tanh', 'Sigmoid', 'not_in_place',
            'Flatten', 'Dropout', 'Container', 'Sequential', 'module_for', 'ModuleList', 'Loss', 'MSELoss',
            'CrossEntropyLoss', 'functional', 'as_numpy', 'is_whole_number', 'random_generator', 'state_arrays', 'utils',
-           'GELU', 'Embedding', 'LayerNorm']
+           'GELU', 'Conv2d', 'Embedding', 'LayerNorm', 'MaxPool2d']
 
 # %% ../../nbs/07_nn.ipynb #eb676a2a
 import math
@@ -487,7 +487,7 @@ class CrossEntropyLoss(Loss):
 
 # %% ../../nbs/07_nn.ipynb #9f8f2161
 from . import utils
-from .modules import GELU, Embedding, LayerNorm
+from .modules import GELU, Conv2d, Embedding, LayerNorm, MaxPool2d
 
 _all_ = [functional, as_numpy, is_whole_number, random_generator, state_arrays,
-         utils, GELU, Embedding, LayerNorm]
+         utils, GELU, Conv2d, Embedding, LayerNorm, MaxPool2d]

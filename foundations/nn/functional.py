@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['relu', 'tanh', 'sigmoid', 'softmax', 'log_softmax', 'as_rows', 'linear_t', 'linear_t_grad', 'LinearTransposed',
            'linear', 'check_probability', 'dropout', 'classes_but', 'cross_entropies', 'cross_entropies_grad',
-           'CrossEntropies', 'reduced', 'mse_loss', 'cross_entropy', 'scaled_dot_product_attention', 'masked',
-           'embedding', 'gelu', 'layer_norm', 'one_hot']
+           'CrossEntropies', 'reduced', 'mse_loss', 'cross_entropy', 'scaled_dot_product_attention', 'masked', 'conv2d',
+           'max_pool2d', 'embedding', 'gelu', 'layer_norm', 'one_hot']
 
 # %% ../../nbs/tools/functional.ipynb #dc573683
 import math
@@ -16,10 +16,11 @@ import numpy as np
 from .. import autograd, forward
 from ..autograd import DifferentiableOperator, Tensor, as_tensor, formulas
 from .arguments import as_numpy, random_generator
+from .images import conv2d, max_pool2d
 from .sequences import embedding, gelu, layer_norm, one_hot
 from ..shapes import classes, one_hot as one_hot_rows, rows, shapes
 
-_all_ = [embedding, gelu, layer_norm, one_hot]    # handed on
+_all_ = [conv2d, max_pool2d, embedding, gelu, layer_norm, one_hot]    # handed on
 
 # %% ../../nbs/tools/functional.ipynb #61737d23
 def relu(x) -> Tensor:

@@ -1,6 +1,6 @@
 """What chapter 6 promises, measured: every number is a ratio within this run, timed in turns, on one thread.
 
-    python benchmarks/autograd.py        (make bench runs all of them)
+    python benchmarks/engine.py        (make bench runs all of them)
 """
 import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):

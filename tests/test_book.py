@@ -1,0 +1,198 @@
+"""The site: built from the stored outputs without a warning, then read in a browser at the width of a desk and of a phone.
+
+Needs Sphinx, what npm has to give (fetched once) and Chromium; says which of them is missing.
+"""
+import functools, http.server, re, subprocess, sys, threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytest.importorskip("sphinx_book_theme", reason="the site needs the extra 'docs'")
+
+ROOT = Path(__file__).resolve().parent.parent
+DESK, PHONE = (1300, 900, "light"), (390, 844, "dark")
+CHAPTERS = sorted(p.stem for p in (ROOT / "nbs").glob("[0-9]*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def site():
+    "The site as `make book` makes it: built anew unless it is newer than all that it is made from."
+    out = ROOT / "_site"
+    sources = [p for folder in ("nbs", "docs", "foundations") for p in (ROOT / folder).rglob("*") if p.is_file() and not {"node_modules", "__pycache__"} & set(p.parts)]
+    newest = max(p.stat().st_mtime for p in sources)
+    if not (out / "llms.txt").is_file() or (out / "llms.txt").stat().st_mtime < newest:
+        done = subprocess.run([sys.executable, "docs/build.py"], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 3: pytest.skip(done.stderr.strip())
+        assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+class Links(HTMLParser):
+    "What a page asks for, where it leads, and the places on it."
+    def __init__(self, text):
+        super().__init__()
+        self.asked, self.links, self.places = [], [], {"", "top"}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        if a.get("id"): self.places.add(a["id"])
+        if tag == "a" and a.get("href"): self.links.append(a["href"])
+        if tag in ("img", "script", "source", "iframe") and a.get("src"): self.asked.append(a["src"])
+        if tag == "link" and a.get("rel") not in ("canonical", "index", "search", "next", "prev"): self.asked.append(a.get("href", ""))
+
+
+@pytest.fixture(scope="module")
+def read(site): return {p: Links(p.read_text(encoding="utf-8")) for p in site.rglob("*.html") if "_static" not in p.parts}
+
+
+def broken(site, page, links, read):
+    "Addresses within the site that lead nowhere."
+    for href in links:
+        parts = urlsplit(href)
+        if parts.scheme or parts.netloc: continue
+        target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        if target.is_dir(): target = target / "index.html"
+        if not target.is_file() or (target in read and unquote(parts.fragment) not in read[target].places): yield f"{page.relative_to(site)}: {href}"
+
+
+def test_no_link_within_the_site_is_broken(site, read):
+    assert len(read) > 100
+    wrong = [w for page, found in read.items() for w in broken(site, page, found.links + [a for a in found.asked if a[:5] != "data:"], read)]
+    if wrong: pytest.fail(f"{len(wrong)}\n" + "\n".join(wrong[:30]), pytrace=False)
+
+
+def test_a_page_asks_nobody_else(site, read):
+    assert [(p.name, a) for p, found in read.items() for a in found.asked if a.startswith(("http", "//"))] == []
+
+
+def test_a_broken_link_would_be_found(site, read):
+    page = site / "index.html"
+    assert [w.split()[1] for w in broken(site, page, ["nowhere.html", "03_forward.html#no", "03_forward.html", "https://example.org"], read)] == ["nowhere.html", "03_forward.html#no"]
+
+
+def test_directives_are_obeyed_and_never_shown(site):
+    for page in (site / f"{stem}.html" for stem in CHAPTERS):
+        text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+        assert not re.search(r"#\s*\|\s*(export|hide|default_exp|eval)", text) and "_THREADS" not in text, page.name
+
+
+def test_every_chapter_folds_its_solutions(site):
+    for page in sorted((ROOT / "nbs").glob("[0-9]*.ipynb")):
+        wanted = page.read_text(encoding="utf-8").count('"source_hidden": true')
+        assert (site / f"{page.stem}.html").read_text(encoding="utf-8").count(" hide above-input") == wanted, page.name
+
+
+def test_the_reference_leads_to_the_chapter_and_back(site):
+    reference, chapter = ((site / name).read_text(encoding="utf-8") for name in ("api/foundations.forward.html", "03_forward.html"))
+    assert 'href="../03_forward.html#def-relu"' in reference and "n n_in, n_in n_out, n_out -&gt; n n_out" in re.sub(r"<[^>]+>", "", reference)
+    assert re.search(r"/foundations/forward\.py#L\d+-L\d+", reference)
+    assert 'id="def-relu"' in chapter and 'href="api/foundations.forward.html#foundations.forward.relu"' in chapter
+
+
+def test_llms_txt_lists_what_is_there(site):
+    places = re.findall(r"\]\(([^)]+)\)", (site / "llms.txt").read_text(encoding="utf-8"))
+    assert len(places) > 40 and [p for p in places if not (site / p).is_file()] == []
+    assert "@shapes" in (site / "03_forward.md").read_text(encoding="utf-8")
+
+
+def test_the_map_says_of_each_chapter_what_it_gives_and_how_long(site):
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", (site / "index.html").read_text(encoding="utf-8").partition('id="the-chapters"')[2], re.S)
+    told = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)] for row in rows[1:]]
+    assert [int(row[0]) for row in told] == [int(stem[:2]) for stem in CHAPTERS]
+    assert [row for row in told if not all(row) or not re.fullmatch(r"(1 h|\d+ min)( \+ \d+ min)?", row[3])] == []
+
+
+def test_the_maths_has_its_licence(site): assert "Apache License" in (site / "_static/mathjax/LICENSE").read_text(encoding="utf-8")
+
+
+# ---- in a browser ----
+
+@pytest.fixture(scope="module")
+def at(site):
+    "The address of a page, served on loopback; a file that is missing is an error in the console."
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield lambda page: f"http://127.0.0.1:{server.server_port}/{page}"
+    server.shutdown()
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def page(browser, request, at):
+    width, height, scheme = request.param
+    context = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.on("request", lambda r: None if r.url.startswith((at(""), "data:", "blob:")) else wrong.append(r.url))
+    yield page
+    context.close()
+    assert wrong == []
+
+
+AXE = ROOT / "docs/node_modules/axe-core/axe.min.js"
+TOLD = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+  .map(v => `${v.id}: ` + v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message || '')).join('; '))"""
+
+READ = [(DESK, "index.html"), (PHONE, "index.html"), (DESK, "06_engine.html"), (PHONE, "03_forward.html"), (PHONE, "run.html"),
+        (DESK, "tools/explore/steppers.html"), (DESK, "api/foundations.forward.html"), (PHONE, "api/foundations.forward.html")]
+
+@pytest.mark.parametrize("page, name", READ, indirect=["page"], ids=[f"{size[0]}-{name}" for size, name in READ])
+def test_a_page_reads_well(page, at, name):
+    "Nothing in the console, nothing from elsewhere, nothing that axe finds."
+    page.goto(at(name))
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate(TOLD)
+    if found: pytest.fail("\n".join(found), pytrace=False)
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_no_page_scrolls_sideways_on_a_phone(page, at):
+    for name in (*(f"{stem}.html" for stem in CHAPTERS), "index.html", "readme.html", "making.html", "api/foundations.forward.html", "tools/explore.html"):
+        page.goto(at(name), wait_until="domcontentloaded")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_figures_and_words_are_readable_in_the_dark(page, at):
+    "A figure stands on white; what is written in a report or a stepper differs from what it stands on."
+    page.goto(at("03_forward.html"))
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    for image in page.locator(".cell_output img").all()[:6]: assert image.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_maths_is_set_and_has_words(page, at):
+    page.goto(at("03_forward.html"))
+    page.wait_for_selector("mjx-container svg")
+    assert page.locator("mjx-container").count() > 20 and page.locator("mjx-merror").count() == 0
+
+
+def test_a_stepper_moves_and_asks(page, at):
+    page.goto(at("index.html"))
+    stepper = page.locator(".stepper").first
+    stepper.locator(".guess").first.fill("9")
+    stepper.locator(".check").first.click()
+    assert "✓ Right: 9" in stepper.inner_text()
+    stepper.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert "step 2 of" in stepper.inner_text() and "As you said" in stepper.inner_text()
+    page.keyboard.press("End")
+    assert stepper.locator("input[type=range]").get_attribute("aria-valuetext").startswith("step 7 of 7")
+
+
+def test_search_finds_unbroadcast(page, at):
+    page.goto(at("search.html?q=unbroadcast"))
+    page.wait_for_selector("#search-results li a")
+    assert "02_broadcasting.html" in " ".join(a.get_attribute("href") for a in page.locator("#search-results a").all())
+
+
+def test_a_solution_opens_and_code_is_copied(page, at):
+    page.goto(at("03_forward.html"))
+    folded = page.locator("details.hide").first
+    assert not folded.locator("pre").is_visible()
+    folded.locator("summary").click()
+    assert folded.locator("pre").is_visible() and page.locator("button.copybtn").count() > 50
