@@ -32,11 +32,7 @@ book: .venv/.ok  ## the site, in _site/: the notebooks with their stored outputs
 	$(V)/python docs/build.py
 
 bench: .venv/.ok ## measure the ratios that the chapters promise
-<<<<<<< HEAD
-	@failed=0; for b in shapes matmul layers autograd training compiling; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
-=======
-	@failed=0; for b in shapes matmul layers engine training peers; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
->>>>>>> main
+	@failed=0; for b in shapes matmul layers engine training compiling peers; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
 
 wheels: .venv/.ok  ## fill wheels/ with all that another machine of this kind needs without a network
 	$(V)/python -m pip download -q -d wheels -c constraints.txt uv 'setuptools>=77' '.[dev]'

@@ -9,12 +9,9 @@
     nn            7  `Module`, `Linear`, `Sequential`, ...: the part of torch.nn that it covers
     training      8  `SGD`, `DataLoader`, `fit`, `evaluate`
     language      9  tokens, attention, a small GPT that invents names
-<<<<<<< HEAD
-    compiling     10 a step traced once and written out as straight code
-=======
+    compiling    10  a step traced once and written out as straight code
     scaling      11  many processes train one network; `python -m foundations.scaling`
     convolution  12  windows of an image, and a network that looks through them
->>>>>>> main
 
 What they stand on:
 
@@ -45,20 +42,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = ["matmul", "broadcasting", "forward", "backward", "layers", "autograd", "nn", "training",
-<<<<<<< HEAD
-           "language", "compiling", "shapes", "passes", "operators", "methods", "changes",
-           "gradients", "torchlike", "check", "data", "files", "optimizers", "lr_scheduler",
-           "runs", "timing", "draw", "explore", "exercises",
+           "language", "compiling", "scaling", "convolution", "shapes", "passes", "operators",
+           "methods", "changes", "gradients", "torchlike", "check", "data", "files", "optimizers",
+           "lr_scheduler", "runs", "timing", "draw", "explore", "exercises",
            "Tensor", "no_grad", "SGD", "Adam", "AdamW", "compiled", "Dataset", "DataLoader",
            "History", "fit", "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near",
            "gradcheck"]
-=======
-           "language", "scaling", "convolution", "shapes", "passes", "operators", "methods",
-           "changes", "gradients", "torchlike", "check", "data", "files", "optimizers",
-           "lr_scheduler", "runs", "timing", "draw", "explore", "exercises",
-           "Tensor", "no_grad", "SGD", "Adam", "AdamW", "Dataset", "DataLoader", "History", "fit",
-           "evaluate", "accuracy", "save", "load", "mnist", "names", "test_near", "gradcheck"]
->>>>>>> main
 
 _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "compiled": "compiling", "SGD": "training", "Adam": "optimizers", "AdamW": "optimizers",
@@ -68,17 +57,11 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
-<<<<<<< HEAD
-    from . import autograd, backward, broadcasting, changes, check, compiling, data, draw
-    from . import exercises, explore
-    from . import files, forward, gradients, language, layers, lr_scheduler, matmul, methods, nn
-    from . import operators, optimizers, passes, runs, shapes, timing, torchlike, training
-=======
-    from . import autograd, backward, broadcasting, changes, check, convolution, data, draw
-    from . import exercises, explore, files, forward, gradients, language, layers, lr_scheduler
+    from . import autograd, backward, broadcasting, changes, check, compiling, convolution
+    from . import data, draw, exercises, explore, files, forward, gradients, language, layers
+    from . import lr_scheduler
     from . import matmul, methods, nn, operators, optimizers, passes, runs, scaling, shapes
     from . import timing, torchlike, training
->>>>>>> main
     from .autograd import Tensor, no_grad
     from .check import gradcheck, test_near
     from .compiling import compiled
