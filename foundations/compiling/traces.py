@@ -6,6 +6,7 @@ __all__ = ['Untraceable', 'nodes_in', 'Node', 'LinesEntries', 'Lines', 'Tape', '
            'without_defaults', 'Draws']
 
 # %% ../../nbs/tools/compiling/traces.ipynb #5c3c4e36
+# pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
