@@ -159,6 +159,9 @@ class Reads(ReadsUsers):
 # %% ../../nbs/tools/compiling/loops.ipynb #61d1bc09
 class KeptWorth(Reads):
     "Kept: is_worth, is_overtaken."
+    results: set[Node]
+    line: dict[Node, int]
+    stores: list[tuple[Node, int]]
     def is_worth(self, n: Node) -> bool:
         "Is it better to keep this value than to compute it where it is used?"
         readers, dear = list(self.readers(n)), n.name in DEAR

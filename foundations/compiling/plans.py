@@ -189,7 +189,7 @@ class Kept(KeptEnds):
             elif after is not None: raise Untraceable(f"{slot.name} becomes {after!r:.40}")
 
 # %% ../../nbs/tools/compiling/plans.ipynb #ca784f9c
-def unpacked(result: Any) -> tuple[list[Node], Callable]:
+def unpacked(result: Any) -> tuple[list[Any], Callable]:
     "The nodes in what a step returned, and what makes the same of their values."
     if isinstance(result, Tensor) and isinstance(result._data, Traced):
         return [result._data.node], lambda out: Tensor(out[0])
@@ -200,7 +200,7 @@ def unpacked(result: Any) -> tuple[list[Node], Callable]:
     raise Untraceable(f"the step returns a {type(result).__name__}")
 
 
-def together(kind: Callable, parts: Any) -> tuple[list[Node], Callable]:
+def together(kind: Callable, parts: Any) -> tuple[list[Any], Callable]:
     "The same for several."
     parts = list(parts)
     starts = np.cumsum([0, *[len(nodes) for nodes, _ in parts]])
@@ -315,7 +315,7 @@ class Steps(StepsReady):
 
     def repeat(self, n: int, *args: Any) -> Any:
         "n steps with the same arguments, in one call where that can be; what the last one gives."
-        out, left = None, n
+        out, left, plan = None, n, None
         while left and not (plan := self.ready(args)): out, left = self(*args), left - 1
         if left > 1 and plan.program.many: return plan.run(args, left)
         for _ in range(left):

@@ -181,6 +181,7 @@ def made_in_place(nodes: list[Node]) -> dict[Node, Node]:
 # %% ../../nbs/tools/compiling/programs.ipynb #156db5d5
 class Names:
     "What the code calls things: values of the tape, functions of NumPy, numbers with a dtype."
+    number: Callable[[Any], str]                         # a name for one, from `Code`
     def __init__(self, states: dict[str, Any]):
         self.of: dict[Node, str] = {}
         self.values: dict[str, Any] = dict(states)       # what the code finds by its names
