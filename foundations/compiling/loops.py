@@ -126,7 +126,7 @@ def sliced(key: Any, indices: list[str], shape: tuple) -> list[str] | None:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #3c5d27bc
 class ReadsUsers:
-    "Reads: init, readers, views."
+    "Users of values, directly or through views."
     def __init__(self, nodes: list[Node]):
         self.nodes: set[Node] = {n for n in nodes if n.kind == "fresh" and not has_loop(n)}
         self.users: dict[Node, list[Node]] = {n: [] for n in nodes}
@@ -158,10 +158,11 @@ class Reads(ReadsUsers):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #61d1bc09
 class KeptWorth(Reads):
-    "Kept: is_worth, is_overtaken."
+    "When a value is better kept than computed where it is used."
     results: set[Node]
     line: dict[Node, int]
     stores: list[tuple[Node, int]]
+
     def is_worth(self, n: Node) -> bool:
         "Is it better to keep this value than to compute it where it is used?"
         readers, dear = list(self.readers(n)), n.name in DEAR
@@ -219,7 +220,7 @@ def by_itself(n: Node) -> bool:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #cf28be56
 class NumbersSingle:
-    "Numbers: init, number, operation."
+    "Expressions for single numbers."
     plain: Any
     def __init__(self, code: Code, kept: Kept):
         self.code, self.kept, self.used = code, kept, {}
@@ -327,7 +328,7 @@ def grouped(items: list[Node], kept: Kept) -> Iterator[list[Node]]:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #4854b234
 class LinesMixed(Program):
-    "Lines: see, by_numpy."
+    "Lines that NumPy runs."
     kept: Kept
     kernels: list[str]
     buffers: dict[str, np.ndarray]
@@ -349,7 +350,7 @@ class LinesMixed(Program):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #ab0db9e7
 class LinesKernels(LinesMixed):
-    "Lines: is_inside."
+    "Values that live in one loop."
     def is_inside(self, n: Node, group: list[Node]) -> bool:
         "Is a small value read in these loops alone?"
         if math.prod(n.shape) > 4096 or n in self.kept.results: return False
@@ -373,7 +374,7 @@ class Lines(LinesKernels):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #89a89022
 class LoopsNamed(Lines):
-    "Loops: repeated, init."
+    "Many steps in one call."
     code: Any
     function: Any
     kernels: Any
@@ -392,7 +393,7 @@ class LoopsNamed(Lines):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #48b11f05
 class LoopsRepeats(LoopsNamed):
-    "Loops: name."
+    "Names for what stands in memory."
     buffers: Any
     kept: Any
     def name(self, n: Node):

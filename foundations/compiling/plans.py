@@ -99,7 +99,7 @@ def is_array(x: Any) -> bool: return isinstance(x, np.ndarray | Tensor)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #4b170dde
 class TraceInputs:
-    "Trace: watched, given."
+    "What writes down what is done, in place of slots and arguments."
     nodes: Any
     tape: Any
     def watched(self, slot: Slot, value: Any) -> Any:
@@ -134,7 +134,7 @@ class Trace(TraceInputs):
 
 # %% ../../nbs/tools/compiling/plans.ipynb #03585d01
 class KeptPlaces:
-    "Kept: is_stored, number."
+    "Numbers in slots, and which arrays were changed in place."
     nodes: Any
     numbers: Any
     tape: Any
@@ -151,7 +151,7 @@ class KeptPlaces:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #8b0b53b9
 class KeptEnds(KeptPlaces):
-    "Kept: keep."
+    "Arrays in slots, changed in place or put there anew."
     arrays: Any
     states: Any
     def keep(self, slot: Slot, before: Any, after: Traced):
@@ -216,7 +216,7 @@ def without_tape(x: Any) -> Any:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #b0893508
 class PlanRuns:
-    "Plan: init."
+    "A program, and all that it was written for."
     def __init__(self, trace: Trace, args: tuple, models: list[Module], write: Callable = Program):
         kept, (results, self.give) = Kept(trace), unpacked(trace.result)
         self.arrays, self.numbers, self.written = kept.arrays, kept.numbers, kept.written
@@ -230,7 +230,7 @@ class PlanRuns:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #e8786c76
 class PlanMarks(PlanRuns):
-    "Plan: step, run."
+    "How a plan is run."
     def step(self, args: tuple, n: int) -> Any:
         "The step; or n of them, where the program has them in one."
         given = [args[i]._data if is_tensor else args[i] for i, is_tensor in self.places]
@@ -284,7 +284,7 @@ def accepting(args: tuple, arrays: list, models: list[Module]) -> Callable[[tupl
 
 # %% ../../nbs/tools/compiling/plans.ipynb #e4e39fae
 class StepsReady:
-    "Steps: init, call."
+    "A step, and its plans, the newest first."
     prove: Any
     traced: Any
     def __init__(self, step: Callable, write: Callable = Program):
@@ -330,7 +330,7 @@ class Steps(StepsReady):
 
 # %% ../../nbs/tools/compiling/plans.ipynb #0cc65262
 class CompiledProof(Steps):
-    "Compiled: refuse, traced."
+    "A step that is traced, or says why it cannot be."
     plans: Any
     step: Any
     write: Any

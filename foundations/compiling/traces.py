@@ -52,7 +52,7 @@ class Node:
 
 # %% ../../nbs/tools/compiling/traces.ipynb #3f3cdfaf
 class LinesEntries:
-    "Lines: init, add, constant."
+    "Lines of a tape, and the constants among them, each once."
     def __init__(self):
         self.nodes: list[Node] = []
         self.constants: dict[tuple, Node] = {}
@@ -172,14 +172,14 @@ Number.__neg__ = recorded("__neg__")
 
 # %% ../../nbs/tools/compiling/traces.ipynb #6b78e080
 class HandedOperations(np.ndarray):
-    "Handed: array_finalize."
+    "What is made of an array has no tape until it is written down."
     tape: Tape | None
     node: Node | None
     def __array_finalize__(self, of): self.tape = self.node = None
 
 # %% ../../nbs/tools/compiling/traces.ipynb #e3e07476
 class HandedUfuncs(HandedOperations):
-    "Handed: array_ufunc."
+    "Operations number by number, written down."
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         tape = tape_of(*inputs, *(out or ()))
         if method == "at":
@@ -212,7 +212,7 @@ class Handed(HandedUfuncs):
 
 # %% ../../nbs/tools/compiling/traces.ipynb #fd2a2dc6
 class AskedNumbers(Handed):
-    "Asked: method, getitem, setitem."
+    "Methods and brackets, written down."
     def method(self, name: str, *args: Any, **options: Any) -> "Traced":
         "A method of NumPy's arrays, written down as a view where it gives one."
         value = getattr(np.ndarray, name)(plain(self), *plain(args), **plain(options))
