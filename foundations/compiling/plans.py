@@ -74,7 +74,7 @@ def surroundings(step: Callable, known: tuple = ()) -> dict[str, Any]:
     function = inspect.unwrap(getattr(step, "__func__", step))
     outside = inspect.getclosurevars(function)
     found = {**outside.globals, **outside.nonlocals}
-    if hasattr(step, "__self__"): found["self"] = step.__self__
+    if hasattr(step, "__self__"): found["self"] = getattr(step, "__self__")  # noqa: B009
     for f in list(found.values()):
         ours = inspect.isfunction(f) and f.__module__.startswith("foundations.")
         if inspect.isfunction(f) and f not in known and not ours:
@@ -315,7 +315,8 @@ class Steps(StepsReady):
 
     def repeat(self, n: int, *args: Any) -> Any:
         "n steps with the same arguments, in one call where that can be; what the last one gives."
-        out, left, plan = None, n, None
+        out, left = None, n
+        plan: Any = None
         while left and not (plan := self.ready(args)): out, left = self(*args), left - 1
         if left > 1 and plan.program.many: return plan.run(args, left)
         for _ in range(left):

@@ -102,7 +102,7 @@ class Tape(Lines):
         args, options = self.nodes_for(args), self.nodes_for(options)
         return self.traced(self.add(kind, name, args, options, value, base))
 
-    def store(self, target: "Traced", key: Any, value: Any, name: str = "="):
+    def store(self, target: Any, key: Any, value: Any, name: str = "="):
         "Numbers of an array are changed; from here on it is another line, of the same memory."
         self.add("store", name, self.nodes_for((target, key, value)), value=plain(target))
         target.node = self.add("view", "itself", (target.node,), None, plain(target), target.node)
@@ -205,7 +205,7 @@ class Handed(HandedUfuncs):
         if not isinstance(value, np.ndarray | np.generic): return value      # a shape, yes or no
         tape = tape_of(*args, *options.values(), self)
         if not any(tapes_in(*args, *options.values())):               # np.arange(3, like=self)
-            return tape.traced(tape.constant(value))
+            return tape.traced(tape.constant(np.asarray(value)))
         looks = isinstance(args[0], Traced) and np.may_share_memory(value, plain(args[0]))
         base = tape.nodes_for(args[0]) if looks else None
         return tape.record("view" if looks else "fresh", name, args, options, value, base)
