@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from autograd import by_hand, start, steps, xor_by_hand
+from engine import by_hand, start, steps, xor_by_hand
 from foundations import language, nn
 from foundations.autograd import CrossEntropy, Linear, MeanSquaredError, ReLU, Tensor
 from foundations.compiling import compiled

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['learnable', 'not_negative', 'gradients', 'Batches', 'pair', 'not_single_rows', 'pairs', 'Library', 'library_of',
            'explained', 'in_use', 'Optimizer', 'learns', 'countable', 'ready', 'cause', 'finite', 'finite_state',
-           'History', 'Curve', 'Watch', 'Run']
+           'History', 'Curve', 'Watch', 'straight', 'Run']
 
 # %% ../nbs/tools/runs.ipynb #f4eb2775
 import math, sys, time
@@ -257,6 +257,14 @@ class Watch:
         self.bar.update()
         self.curve.draw(every=1)
 
+# %% ../nbs/tools/runs.ipynb #c0de57a1
+def straight(step: Callable, model) -> Callable:
+    "The step of a model of ours as straight code (chapter 10); TypeError for PyTorch's."
+    if not isinstance(model, Module): raise TypeError(
+        "fit: compile is for models of this library; for PyTorch's there is torch.compile")
+    from foundations.compiling import compiled
+    return compiled(step)
+
 # %% ../nbs/tools/runs.ipynb #8cf88cdb
 class Run(Watch):
     "What `fit` does around its loop: it asks before it begins, looks at each loss, notes, shows."
@@ -280,12 +288,5 @@ class Run(Watch):
         if not np.isfinite(as_numpy(loss.detach())):
             finite(loss.item(), self.place, self.optimizer, [(x, y)], self.number)
         return loss
-
-    def compiled(self, step: Callable) -> Callable:
-        "The step of a model of ours as straight code (chapter 10); TypeError for PyTorch's."
-        if not isinstance(self.model, Module): raise TypeError(
-            "fit: compile is for models of this library; for PyTorch's there is torch.compile")
-        from foundations.compiling import compiled
-        return compiled(step)
 
     def note(self, loss): self.step(loss.item())        # a step has been made

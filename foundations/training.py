@@ -19,6 +19,7 @@ from .nn import as_numpy, is_whole_number, random_generator
 from .optimizers import Adam, AdamW
 from .runs import Batches, History, Optimizer, Run, explained, finite, finite_state
 from .runs import gradients, in_use, learnable, library_of, not_negative, pairs
+from .runs import straight
 
 _all_ = [Adam, AdamW, lr_scheduler, "History", "load", "save"]    # handed on from here, too
 
@@ -142,7 +143,7 @@ def fit(model: Any, optimizer: Optimizer,     # ours, or PyTorch's
     "Train a model. FloatingPointError for a loss that is not finite; errors carry the `history`."
     run = Run(model, optimizer, train, valid, epochs, loss_func, path, history, show)
     step = step_of(model, optimizer, run)
-    if compile: step = run.compiled(step)
+    if compile: step = straight(step, model)
     with run, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, epochs + 1):
             model.train()

@@ -7,7 +7,9 @@ __all__ = ['compiled']
 
 # %% ../../nbs/10_compiling.ipynb #8bfc591d
 from collections.abc import Callable
+from importlib.util import find_spec
 
+from .loops import Loops
 from .plans import Compiled
 from .programs import Program
 
@@ -16,10 +18,9 @@ def compiled(step: Callable,           # of arrays or tensors; it may change mod
              backend: str = "numpy",   # or "numba": chains of operations become compiled loops
             ) -> Compiled:             # to be called as the step; `source` is its code
     "The same step as straight code, traced once for each kind of arguments."
-    if backend == "numpy": return Compiled(step, Program)
-    if backend != "numba":
+    programs = {"numpy": Program, "numba": Loops}
+    if backend not in programs:
         raise ValueError(f"compiled: backend is {backend!r}; expected 'numpy' or 'numba'")
-    try: from foundations.compiling.loops import Loops
-    except ImportError:
-        raise ImportError("compiled: numba is missing; pip install numba") from None
-    return Compiled(step, Loops)
+    if backend == "numba" and find_spec("numba") is None:
+        raise ImportError("compiled: numba is missing; pip install numba")
+    return Compiled(step, programs[backend])

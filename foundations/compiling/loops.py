@@ -4,15 +4,14 @@
 __all__ = ['SCALAR', 'COMPARE', 'DEAR', 'REDUCE', 'KINDS', 'has_loop', 'is_reduction', 'is_small_product', 'is_whole_store',
            'in_loops', 'at', 'axes_of', 'through', 'reshaped', 'sliced', 'ReadsUsers', 'Reads', 'KeptWorth', 'Kept',
            'reads_numbers', 'nest', 'place', 'leaves', 'by_itself', 'NumbersSingle', 'Numbers', 'reduction', 'nothing',
-           'Writer', 'grouped', 'LinesMixed', 'LinesKernels', 'Lines', 'LoopsNamed', 'LoopsRepeats', 'Loops',
-           'compiled_by_numba', 'larger', 'smaller', 'square']
+           'Writer', 'grouped', 'LinesMixed', 'LinesKernels', 'Lines', 'LoopsNamed', 'LoopsRepeats', 'Loops', 'larger',
+           'smaller', 'square', 'compiled_by_numba']
 
 # %% ../../nbs/tools/compiling/loops.ipynb #76efca85
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numba
 import numpy as np
 
 from .programs import Code, Program, arithmetic, common_dtype, statement
@@ -126,7 +125,7 @@ def sliced(key: Any, indices: list[str], shape: tuple) -> list[str] | None:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #3c5d27bc
 class ReadsUsers:
-    "Reads: init, readers, views."
+    "Users of values, directly or through views."
     def __init__(self, nodes: list[Node]):
         self.nodes: set[Node] = {n for n in nodes if n.kind == "fresh" and not has_loop(n)}
         self.users: dict[Node, list[Node]] = {n: [] for n in nodes}
@@ -158,7 +157,11 @@ class Reads(ReadsUsers):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #61d1bc09
 class KeptWorth(Reads):
-    "Kept: is_worth, is_overtaken."
+    "When a value is better kept than computed where it is used."
+    results: set[Node]
+    line: dict[Node, int]
+    stores: list[tuple[Node, int]]
+
     def is_worth(self, n: Node) -> bool:
         "Is it better to keep this value than to compute it where it is used?"
         readers, dear = list(self.readers(n)), n.name in DEAR
@@ -216,7 +219,7 @@ def by_itself(n: Node) -> bool:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #cf28be56
 class NumbersSingle:
-    "Numbers: init, number, operation."
+    "Expressions for single numbers."
     plain: Any
     def __init__(self, code: Code, kept: Kept):
         self.code, self.kept, self.used = code, kept, {}
@@ -324,7 +327,7 @@ def grouped(items: list[Node], kept: Kept) -> Iterator[list[Node]]:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #4854b234
 class LinesMixed(Program):
-    "Lines: see, by_numpy."
+    "Lines that NumPy runs."
     kept: Kept
     kernels: list[str]
     buffers: dict[str, np.ndarray]
@@ -346,7 +349,7 @@ class LinesMixed(Program):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #ab0db9e7
 class LinesKernels(LinesMixed):
-    "Lines: is_inside."
+    "Values that live in one loop."
     def is_inside(self, n: Node, group: list[Node]) -> bool:
         "Is a small value read in these loops alone?"
         if math.prod(n.shape) > 4096 or n in self.kept.results: return False
@@ -370,7 +373,7 @@ class Lines(LinesKernels):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #89a89022
 class LoopsNamed(Lines):
-    "Loops: repeated, init."
+    "Many steps in one call."
     code: Any
     function: Any
     kernels: Any
@@ -389,7 +392,7 @@ class LoopsNamed(Lines):
 
 # %% ../../nbs/tools/compiling/loops.ipynb #48b11f05
 class LoopsRepeats(LoopsNamed):
-    "Loops: name."
+    "Names for what stands in memory."
     buffers: Any
     kept: Any
     def name(self, n: Node):
@@ -429,19 +432,17 @@ KINDS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 KINDS += ["float32", "float64"]
 
 
+def larger(a, b): return a if a >= b or a != a else b
+def smaller(a, b): return a if a <= b or a != a else b
+def square(a): return a * a
+
+
 def compiled_by_numba(text: str, name: str, more: dict[str, Any] | None = None) -> Callable:
     "The function that a text defines, compiled when it is first called."
-    names: dict[str, Any] = dict(more or {},
-        larger=larger, smaller=smaller, square=square, np=np, empty=np.empty, inf=math.inf,
+    from numba import njit
+    within = {f.__name__: njit(f, inline="always") for f in (larger, smaller, square)}
+    names: dict[str, Any] = dict(more or {}, **within, np=np, empty=np.empty, inf=math.inf,
         exp=math.exp, log=math.log, sqrt=math.sqrt, tanh=math.tanh, sin=math.sin, cos=math.cos,
         bool=np.bool_, **{k: getattr(np, k) for k in KINDS})
     exec(compile(text, f"<{name}>", "exec"), names)
-    return numba.njit(error_model="numpy")(names[name])
-
-
-@numba.njit(inline="always")
-def larger(a, b): return a if a >= b or a != a else b
-@numba.njit(inline="always")
-def smaller(a, b): return a if a <= b or a != a else b
-@numba.njit(inline="always")
-def square(a): return a * a
+    return njit(names[name], error_model="numpy")

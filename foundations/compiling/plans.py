@@ -74,7 +74,7 @@ def surroundings(step: Callable, known: tuple = ()) -> dict[str, Any]:
     function = inspect.unwrap(getattr(step, "__func__", step))
     outside = inspect.getclosurevars(function)
     found = {**outside.globals, **outside.nonlocals}
-    if hasattr(step, "__self__"): found["self"] = step.__self__
+    if hasattr(step, "__self__"): found["self"] = getattr(step, "__self__")  # noqa: B009
     for f in list(found.values()):
         ours = inspect.isfunction(f) and f.__module__.startswith("foundations.")
         if inspect.isfunction(f) and f not in known and not ours:
@@ -99,7 +99,7 @@ def is_array(x: Any) -> bool: return isinstance(x, np.ndarray | Tensor)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #4b170dde
 class TraceInputs:
-    "Trace: watched, given."
+    "What writes down what is done, in place of slots and arguments."
     nodes: Any
     tape: Any
     def watched(self, slot: Slot, value: Any) -> Any:
@@ -134,7 +134,7 @@ class Trace(TraceInputs):
 
 # %% ../../nbs/tools/compiling/plans.ipynb #03585d01
 class KeptPlaces:
-    "Kept: is_stored, number."
+    "Numbers in slots, and which arrays were changed in place."
     nodes: Any
     numbers: Any
     tape: Any
@@ -151,7 +151,7 @@ class KeptPlaces:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #8b0b53b9
 class KeptEnds(KeptPlaces):
-    "Kept: keep."
+    "Arrays in slots, changed in place or put there anew."
     arrays: Any
     states: Any
     def keep(self, slot: Slot, before: Any, after: Traced):
@@ -189,7 +189,7 @@ class Kept(KeptEnds):
             elif after is not None: raise Untraceable(f"{slot.name} becomes {after!r:.40}")
 
 # %% ../../nbs/tools/compiling/plans.ipynb #ca784f9c
-def unpacked(result: Any) -> tuple[list[Node], Callable]:
+def unpacked(result: Any) -> tuple[list[Any], Callable]:
     "The nodes in what a step returned, and what makes the same of their values."
     if isinstance(result, Tensor) and isinstance(result._data, Traced):
         return [result._data.node], lambda out: Tensor(out[0])
@@ -200,7 +200,7 @@ def unpacked(result: Any) -> tuple[list[Node], Callable]:
     raise Untraceable(f"the step returns a {type(result).__name__}")
 
 
-def together(kind: Callable, parts: Any) -> tuple[list[Node], Callable]:
+def together(kind: Callable, parts: Any) -> tuple[list[Any], Callable]:
     "The same for several."
     parts = list(parts)
     starts = np.cumsum([0, *[len(nodes) for nodes, _ in parts]])
@@ -216,7 +216,7 @@ def without_tape(x: Any) -> Any:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #b0893508
 class PlanRuns:
-    "Plan: init."
+    "A program, and all that it was written for."
     def __init__(self, trace: Trace, args: tuple, models: list[Module], write: Callable = Program):
         kept, (results, self.give) = Kept(trace), unpacked(trace.result)
         self.arrays, self.numbers, self.written = kept.arrays, kept.numbers, kept.written
@@ -230,7 +230,7 @@ class PlanRuns:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #e8786c76
 class PlanMarks(PlanRuns):
-    "Plan: step, run."
+    "How a plan is run."
     def step(self, args: tuple, n: int) -> Any:
         "The step; or n of them, where the program has them in one."
         given = [args[i]._data if is_tensor else args[i] for i, is_tensor in self.places]
@@ -284,7 +284,7 @@ def accepting(args: tuple, arrays: list, models: list[Module]) -> Callable[[tupl
 
 # %% ../../nbs/tools/compiling/plans.ipynb #e4e39fae
 class StepsReady:
-    "Steps: init, call."
+    "A step, and its plans, the newest first."
     prove: Any
     traced: Any
     def __init__(self, step: Callable, write: Callable = Program):
@@ -316,6 +316,7 @@ class Steps(StepsReady):
     def repeat(self, n: int, *args: Any) -> Any:
         "n steps with the same arguments, in one call where that can be; what the last one gives."
         out, left = None, n
+        plan: Any = None
         while left and not (plan := self.ready(args)): out, left = self(*args), left - 1
         if left > 1 and plan.program.many: return plan.run(args, left)
         for _ in range(left):
@@ -330,7 +331,7 @@ class Steps(StepsReady):
 
 # %% ../../nbs/tools/compiling/plans.ipynb #0cc65262
 class CompiledProof(Steps):
-    "Compiled: refuse, traced."
+    "A step that is traced, or says why it cannot be."
     plans: Any
     step: Any
     write: Any

@@ -130,7 +130,7 @@ def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #62d3dd84
 class PlacesBuffers:
-    "Places: init, fits_over."
+    "Buffers, the free ones, and what is alive in them."
     def __init__(self):
         self.buffers: dict[str, np.ndarray] = {}
         self.free: dict[tuple, list[str]] = {}
@@ -181,6 +181,7 @@ def made_in_place(nodes: list[Node]) -> dict[Node, Node]:
 # %% ../../nbs/tools/compiling/programs.ipynb #156db5d5
 class Names:
     "What the code calls things: values of the tape, functions of NumPy, numbers with a dtype."
+    number: Callable[[Any], str]                         # a name for one, from `Code`
     def __init__(self, states: dict[str, Any]):
         self.of: dict[Node, str] = {}
         self.values: dict[str, Any] = dict(states)       # what the code finds by its names
@@ -202,7 +203,7 @@ class Names:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #33fb01fe
 class CodeOnce(Names):
-    "Code: once, number, operand."
+    "Numbers that are made once, and named."
     def once(self, x: Any, text: str) -> str:
         "A name for what this text makes."
         for name, known in self.made.items():
@@ -223,7 +224,7 @@ class CodeOnce(Names):
 
 # %% ../../nbs/tools/compiling/programs.ipynb #9335ab93
 class CodeCalls(CodeOnce):
-    "Code: constant, keep."
+    "Arrays that are made once, and named."
     of: Any
     def constant(self, n: Node):
         "An array that stays as it is."
@@ -240,7 +241,7 @@ class CodeCalls(CodeOnce):
 
 # %% ../../nbs/tools/compiling/programs.ipynb #dc19c8e7
 class CodeNames(CodeCalls):
-    "Code: function, ufunc."
+    "Names of functions, and calls with a place for the result."
     told: Any
     def function(self, name: str) -> str:
         "A name for one of NumPy's functions."
@@ -295,7 +296,7 @@ def view_of_what_stays(n: Node, code: Code, stays: dict[str, Any]) -> bool:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #04312ef2
 class ProgramText:
-    "Program: write, text, head, function."
+    "The text of a program, and the function that it defines."
     code: Any
     inputs: Any
     lines: Any

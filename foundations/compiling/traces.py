@@ -6,6 +6,7 @@ __all__ = ['Untraceable', 'nodes_in', 'Node', 'LinesEntries', 'Lines', 'Tape', '
            'without_defaults', 'Draws']
 
 # %% ../../nbs/tools/compiling/traces.ipynb #5c3c4e36
+# pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ def nodes_in(x: Any) -> Iterator["Node"]:
 # %% ../../nbs/tools/compiling/traces.ipynb #8ccee993
 @dataclass(eq=False)
 class Node:
-    "A line of the tape; kinds: input, constant, number, fresh, view (of `base`), store, guard, draw."
+    "A line; kinds: input, constant, number, fresh, view (of `base`), store, guard, draw."
     number: int
     kind: str
     name: str = ""
@@ -51,7 +52,7 @@ class Node:
 
 # %% ../../nbs/tools/compiling/traces.ipynb #3f3cdfaf
 class LinesEntries:
-    "Lines: init, add, constant."
+    "Lines of a tape, and the constants among them, each once."
     def __init__(self):
         self.nodes: list[Node] = []
         self.constants: dict[tuple, Node] = {}
@@ -101,7 +102,7 @@ class Tape(Lines):
         args, options = self.nodes_for(args), self.nodes_for(options)
         return self.traced(self.add(kind, name, args, options, value, base))
 
-    def store(self, target: "Traced", key: Any, value: Any, name: str = "="):
+    def store(self, target: Any, key: Any, value: Any, name: str = "="):
         "Numbers of an array are changed; from here on it is another line, of the same memory."
         self.add("store", name, self.nodes_for((target, key, value)), value=plain(target))
         target.node = self.add("view", "itself", (target.node,), None, plain(target), target.node)
@@ -171,14 +172,14 @@ Number.__neg__ = recorded("__neg__")
 
 # %% ../../nbs/tools/compiling/traces.ipynb #6b78e080
 class HandedOperations(np.ndarray):
-    "Handed: array_finalize."
+    "What is made of an array has no tape until it is written down."
     tape: Tape | None
     node: Node | None
     def __array_finalize__(self, of): self.tape = self.node = None
 
 # %% ../../nbs/tools/compiling/traces.ipynb #e3e07476
 class HandedUfuncs(HandedOperations):
-    "Handed: array_ufunc."
+    "Operations number by number, written down."
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         tape = tape_of(*inputs, *(out or ()))
         if method == "at":
@@ -204,14 +205,14 @@ class Handed(HandedUfuncs):
         if not isinstance(value, np.ndarray | np.generic): return value      # a shape, yes or no
         tape = tape_of(*args, *options.values(), self)
         if not any(tapes_in(*args, *options.values())):               # np.arange(3, like=self)
-            return tape.traced(tape.constant(value))
+            return tape.traced(tape.constant(np.asarray(value)))
         looks = isinstance(args[0], Traced) and np.may_share_memory(value, plain(args[0]))
         base = tape.nodes_for(args[0]) if looks else None
         return tape.record("view" if looks else "fresh", name, args, options, value, base)
 
 # %% ../../nbs/tools/compiling/traces.ipynb #fd2a2dc6
 class AskedNumbers(Handed):
-    "Asked: method, getitem, setitem."
+    "Methods and brackets, written down."
     def method(self, name: str, *args: Any, **options: Any) -> "Traced":
         "A method of NumPy's arrays, written down as a view where it gives one."
         value = getattr(np.ndarray, name)(plain(self), *plain(args), **plain(options))
