@@ -5,6 +5,8 @@
 import json, sys
 from statistics import median
 
+from matplotlib.ticker import NullFormatter
+
 from foundations.draw.canvas import BLUE, PALE, figure, open_axes
 
 NOISY = 1.6
@@ -59,6 +61,8 @@ def bars(result, works):
         ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=8)
         ax.axvline(1, color="black", linewidth=0.8)
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())          # 3 × 10⁻¹ beside 4 × 10⁻¹ cannot be read
         ax.margins(x=0.2)
         ax.set_title(title, fontsize=9)
         ax.tick_params(labelsize=8)
