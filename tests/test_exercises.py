@@ -60,6 +60,7 @@ def test_mistake_is_named_as_itself(ex, thing):
 def test_entry_is_whole(ex):
     texts = {m.id: (m.what, m.look) for m in ex.mistakes}                       # one mistake may be written in two ways
     assert all(texts[m.id] == (m.what, m.look) and m.id and m.what and m.look for m in ex.mistakes)
+    assert not any(m.what == m.look or not m.what.endswith((".", "?")) for m in ex.mistakes)
     assert len(ex.hints) in (3, 4) and ex.task and ex.level in ("easy", "middle", "hard")
     stub = type(ex.name, (), {"go": lambda self: ...}) if isinstance(ex.solve, type) else lambda *_, **__: ...
     assert diagnose(ex, stub).status == "not started"

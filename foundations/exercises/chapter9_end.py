@@ -32,7 +32,7 @@ def _(rng):
 def standard(x, axis, eps, ddof=0):
     return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, ddof=ddof, keepdims=True) + eps)
 
-@layer_norm.mistake("columns", "The columns are normalised, over all rows. (That is batch norm.)",
+@layer_norm.mistake("columns", "The columns are normalised, over all rows: batch norm.",
                     "Each row on its own: which axis is that?")
 def _(x, weight, bias, eps): return standard(x, 0, eps) * weight + bias
 
