@@ -77,6 +77,13 @@ def test_batches_of_several_sizes(backend):
     assert len(fast.plans) == 2
 
 
+def test_the_oldest_plan_goes():
+    fast, plain = compiled(lambda x: (x * x).sum()), lambda x: (x * x).sum()
+    for n in [*range(1, 50), 1, 49]:
+        for _ in range(3): near(fast(np.arange(float(n))), plain(np.arange(float(n))))
+    assert len(fast.plans) == 32 and not fast.why
+
+
 @backends
 def test_dropout_draws_the_same(backend):
     make = lambda: training(model_of(0, nn.Dropout(0.3, generator=np.random.default_rng(5))), nn.CrossEntropyLoss())
