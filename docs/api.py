@@ -40,6 +40,9 @@ class Module:
         if node.returns: node.returns = Full().visit(node.returns)
         return node
 
+    @property
+    def says(self): return ast.get_docstring(ast.parse(self.source)) or ""
+
     def cell(self, node):
         "The id of the cell that defines it."
         above = CELL.findall("\n".join(self.source.split("\n")[:first_line(node)]))
@@ -185,9 +188,9 @@ def of_function(module, node):
     return directive("function", node.name + signature(module, node), f"{described(module, node)}\n\n{links(module, node)}")
 
 
-def page(module, role, title):
+def page(module, title):
     "The page of a module. `title`: that of the notebook it comes from."
-    parts = [f"# {module.name.removeprefix('foundations.')}", f"`{module.name}`" + (f": {markdown_of(role)}" if role else "")]
+    parts = [f"# {module.name.removeprefix('foundations.')}", f"`{module.name}`: {markdown_of(module.says)}"]
     if module.notebook:
         parts.append(f"Built on [{title}](../{module.notebook.removeprefix('nbs/')}). [Source]({blob(module.path)}).")
     parts.append(f"```{{py:module}} {module.name}\n```")

@@ -5,7 +5,7 @@
 3. Sphinx makes HTML of them; a warning is an error.
 4. llms.txt, and each chapter as Markdown.
 """
-import json, re, shutil, sys
+import json, shutil, sys
 from pathlib import Path
 
 
@@ -34,11 +34,6 @@ def write(path, text):
     path.write_text(text, encoding="utf-8")
 
 
-def roles():
-    "Module -> its line in the package's own map."
-    return dict(re.findall(r"^    (\w+) +(?:\d+ +)?(.+)$", foundations.__doc__, re.M))
-
-
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
 
 
@@ -55,12 +50,9 @@ def stage():
         target = STAGE / ("readme.ipynb" if page.name == "index.ipynb" else page)
         write(target, json.dumps(nb))
     titles = {f"nbs/{page.as_posix()}": pages.title(page) for page in notebooks()}
-    lines = roles()
-    for module in modules:
-        role = lines.get(module.name.removeprefix("foundations."), "")
-        write(STAGE / f"api/{module.name}.md", api.page(module, role, titles.get(module.notebook)))
+    for module in modules: write(STAGE / f"api/{module.name}.md", api.page(module, titles.get(module.notebook)))
     write(STAGE / "api/index.md", "# Reference\n\nEach module is exported from the notebook that explains it.\n\n"
-          + "\n".join(f"- [{m.name}]({m.name}.md)" + (f": {lines[m.name[12:]]}" if m.name[12:] in lines else "") for m in modules)
+          + "\n".join(f"- [{m.name}]({m.name}.md): {m.says}" for m in modules)
           + "\n\n" + toctree([m.name for m in modules]))
     for path in DOCS.glob("*.md"): write(STAGE / path.name, path.read_text(encoding="utf-8").replace("{{repository}}", REPOSITORY))
     folders = sorted({p.parent for p in notebooks() if p.parts[0] == "tools" and not (NBS / f"{p.parent}.ipynb").exists()})
@@ -89,9 +81,7 @@ def for_machines(modules):
         write(SITE / path.with_suffix(".md"), pages.as_markdown(path))
         lines += [f"- [{pages.title(path)}]({path.with_suffix('.md')}): {landing.given().get(path.stem, '')}"]
     lines += ["", "## Reference", ""]
-    for m in modules:
-        role = roles().get(m.name.removeprefix("foundations."))
-        lines += [f"- [{m.name}](api/{m.name}.html)" + (f": {role}" if role else "")]
+    lines += [f"- [{m.name}](api/{m.name}.html): {m.says}" for m in modules]
     write(SITE / "llms.txt", "\n".join(lines) + "\n")
 
 

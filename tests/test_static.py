@@ -1,5 +1,5 @@
 """What editors and type checkers see in a program that nobody has run."""
-import inspect, json, subprocess, sys, types
+import ast, inspect, json, subprocess, sys, types
 from importlib import import_module
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import jedi
 import pytest
 
 from foundations.autograd import Tensor
+from foundations.nn import Module
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -112,6 +113,19 @@ def test_source_of_a_tensor_shows_its_methods(name):
     assert "class Tensor" in inspect.getsource(Tensor)
     owner = next(c for c in Tensor.__mro__ if name in vars(c))
     if f"def {name}(" not in inspect.getsource(owner): pytest.fail(f"{owner} does not show {name}")
+
+
+@pytest.mark.parametrize("path", [p for p in (ROOT / "foundations").rglob("*.py") if p.name != "_modidx.py"], ids=lambda p: p.stem)
+def test_each_module_says_what_it_is_for(path):
+    if not ast.get_docstring(ast.parse(path.read_text())): pytest.fail("write it below the title of its page, as `> ...`")
+
+
+@pytest.mark.parametrize("kind", [Tensor, Module])
+def test_each_method_says_what_it_does(kind):
+    "A method of one line is its own description: `def exp(self) -> Tensor: return Exp()(self)`."
+    methods = [f for c in kind.__mro__ if c.__module__.startswith("foundations.") for n, f in vars(c).items() if inspect.isfunction(f) and n[0] != "_"]
+    silent = sorted({f.__name__ for f in methods if not f.__doc__ and len(inspect.getsource(f).splitlines()) > 2})
+    if silent: pytest.fail(f"{kind.__name__}: {silent} have no docstring")
 
 
 def test_no_module_pretends_to_be_another():
