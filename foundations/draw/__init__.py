@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['figure', 'digits', 'weights', 'scores', 'confusion', 'shapes', 'tiles', 'stretched', 'summed', 'memory_walk',
-           'strides', 'chain', 'graph', 'grids', 'placed', 'curves', 'tangent', 'learning', 'depth', 'histograms',
-           'ladder', 'rates', 'agreement', 'descent', 'surfaces']
+           'strides', 'lives', 'chain', 'graph', 'grids', 'placed', 'curves', 'tangent', 'learning', 'depth',
+           'histograms', 'ladder', 'rates', 'agreement', 'descent', 'surfaces']
 
 # %% ../../nbs/tools/draw.ipynb #7e195756
 from .arrays import shapes, stretched, summed, tiles
@@ -13,7 +13,7 @@ from .canvas import figure
 from .graphs import chain, graph
 from .letters import grids, placed
 from .lines import curves, tangent
-from .memory import memory_walk, strides
+from .memory import lives, memory_walk, strides
 from .networks import depth, histograms, learning
 from .pictures import confusion, digits, scores, weights
 from .planes import descent, surfaces
@@ -21,5 +21,5 @@ from .versions import agreement, ladder, rates
 
 # %% ../../nbs/tools/draw.ipynb #bfaf26ed
 _all_ = [figure, digits, weights, scores, confusion, shapes, tiles, stretched, summed, memory_walk,
-         strides, chain, graph, grids, placed, curves, tangent, learning, depth, histograms,
-         ladder, rates, agreement, descent, surfaces]
+         strides, lives, chain, graph, grids, placed, curves, tangent, learning, depth,
+         histograms, ladder, rates, agreement, descent, surfaces]

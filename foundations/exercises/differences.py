@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RAISES', 'TYPE', 'COUNT', 'SHAPE', 'VALUE', 'HINTS', 'Difference', 'difference', 'of_parts', 'of_count', 'told',
-           'of_value', 'of_failure', 'explained', 'as_pair', 'of_variations', 'is_for']
+           'of_value', 'of_failure', 'explained', 'as_pair', 'of_variations', 'is_for', 'shape_of']
 
 # %% ../../nbs/tools/exercises/differences.ipynb #53d92833
 import itertools
@@ -179,7 +179,7 @@ def of_variations(ex: Exercise, found: list[Difference], pairs: list[Pair]) -> t
             "without-dout", f"{what} is right for a dout of ones only: dout is not used.",
             "The chain rule: what comes from above, times the slope.")
     for j, k in itertools.combinations(args, 2):
-        if np.shape(args[j]) != np.shape(args[k]) or not np.shape(args[j]): continue
+        if shape_of(args[j]) != shape_of(args[k]) or not shape_of(args[j]): continue
         if holds(lambda a: a | {j: a[k], k: a[j]}): return large[0], Finding(
             "exchanged", f"{what} is right for {j} and {k} exchanged.",
             "In which order do the arguments stand, and are they used?")
@@ -193,3 +193,9 @@ def is_for(ex: Exercise, p: Pair, args: dict) -> bool:
     value = run.values[0][1]
     if ex.returns: value = value[ex.returns.index(p.name)]
     return bool(np.any(value)) and same(p.given, value, ex.rtol)
+
+
+def shape_of(x: Any) -> tuple:
+    "The shape of an array, or of lists that could be one; () for anything else."
+    try: return np.shape(x)
+    except ValueError: return ()
