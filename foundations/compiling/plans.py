@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from .programs import Changed, Program
-from .traces import Draws, Node, Number, Tape, Traced, Untraceable, plain
+from .traces import Draws, Node, Number, Tape, Traced, Untraceable, plain, watched
 from ..nn import Module
 
 # %% ../../nbs/tools/compiling/plans.ipynb #586bfbbb
@@ -104,9 +104,9 @@ class TraceInputs:
     tape: Any
     def watched(self, slot: Slot, value: Any) -> Any:
         "What stands in a slot while the step is traced."
-        if isinstance(value, np.ndarray): made = self.tape.input(slot.word, value)
+        if isinstance(value, np.ndarray): made = watched(self.tape, slot.word, value)
         elif isinstance(value, np.random.Generator):
-            return Draws(value, self.tape, self.tape.add("input", slot.word))
+            return Draws(self.tape, self.tape.add("input", slot.word), value)
         else: made = Number(self.tape, self.tape.add("input", slot.word, value=float(value)))
         self.nodes[slot] = made.node
         return made
@@ -114,7 +114,7 @@ class TraceInputs:
     def given(self, name: str, x: Any) -> Any:
         "An argument as it is while the step is traced."
         if not is_array(x): return x
-        array = self.tape.input(name, x.data if isinstance(x, Tensor) else x)
+        array = watched(self.tape, name, x.data if isinstance(x, Tensor) else x)
         return Tensor(array, x.requires_grad) if isinstance(x, Tensor) else array
 
 # %% ../../nbs/tools/compiling/plans.ipynb #023c2b62
@@ -163,8 +163,8 @@ class KeptEnds(KeptPlaces):
             fits = isinstance(before, np.ndarray) and before.shape == after.shape
             fits = fits and before.dtype == after.dtype
             if not fits: place, node = np.empty(after.shape, after.dtype), None
-            target = self.tape.traced(node) if node else self.tape.input(slot.word, place)
-            self.tape.add("store", "=", (target.node, ..., after.node), value=place)
+            target = node or watched(self.tape, slot.word, place)
+            self.tape.add("store", "=", (target, ..., after.node), value=place)
             place[...] = plain(after)
             slot.set(place)
         self.arrays.append((slot, place))
