@@ -279,8 +279,8 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-def test_every_operator(name):
+@pytest.mark.parametrize("name, backend", [*[(name, "numpy") for name in OPERATORS], ("RunningSum", "numba")])
+def test_every_operator(name, backend):
     def make():
         w = Tensor(np.random.default_rng(1).normal(size=(3, 3)), requires_grad=True)
 
@@ -292,7 +292,7 @@ def test_every_operator(name):
             return loss
         return step, w
     (plain, w), (step, v) = make(), make()
-    fast, rng = compiled(step), np.random.default_rng(0)
+    fast, rng = compiled(step, backend), np.random.default_rng(0)
     for _ in range(5):
         x = Tensor(rng.normal(size=(3, 3)))
         near(fast(x).data, plain(x).data, rtol=1e-12)

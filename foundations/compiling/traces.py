@@ -57,8 +57,8 @@ class Tape:
     def add(self, kind: str, name: str = "", args: tuple = (), options: dict | None = None,
             value: Any = None, base: Node | None = None) -> Node:
         "A new line."
-        args, options = nodes_for(args, self), nodes_for(options or {}, self)
-        node = Node(len(self.nodes), kind, name, args, options, value, base)
+        inputs = nodes_for((args, options or {}), self)
+        node = Node(len(self.nodes), kind, name, *inputs, value, base)
         self.nodes.append(node)
         return node
 
