@@ -406,6 +406,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.merged': ( 'tools/compiling/programs.html#merged',
                                                                                            'foundations/compiling/programs.py'),
+                                                'foundations.compiling.programs.name_in_code': ( 'tools/compiling/programs.html#name_in_code',
+                                                                                                 'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.needed': ( 'tools/compiling/programs.html#needed',
                                                                                            'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.needs_no_line': ( 'tools/compiling/programs.html#needs_no_line',

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .programs import Changed, Program, changed, numpy_program
+from .programs import Changed, Program, changed, name_in_code, numpy_program
 from foundations.compiling.traces import (Node, Number, Tape, Traced, Untraceable, plain, tape_of,
     watched)
 from ..nn import Module
@@ -39,9 +39,8 @@ class Slot:
 
     @property
     def word(self) -> str:
-        "The name as Python accepts it."
-        text = "".join(c if c.isalnum() else "_" for c in self.name)
-        return text if text.isidentifier() else f"_{text}"
+        "The name in the code of a program."
+        return name_in_code(self.name)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #a1b334c2
 def holds(x: Any) -> bool:
@@ -223,12 +222,13 @@ class Plan:
 # %% ../../nbs/tools/compiling/plans.ipynb #edb16c08
 def run_program(plan: Plan, args: tuple, n: int) -> Any:
     "Give the program its arguments and numbers, and bring back what it gives."
+    program, state = plan.program, plan.state
     given = [args[i]._data if is_tensor else args[i] for i, is_tensor in plan.places]
-    if n > 1 and plan.program.many: return plan.give(plan.program.many(n, *given))
-    numbers, written = plan.state.numbers, plan.state.written
-    if not numbers: return plan.give(plan.program.run(*given))
-    out = plan.program.run(*given, *[slot.get() for slot in numbers])
-    for (slot, kind, _), value in zip(written, out[len(out) - len(written):]): slot.set(kind(value))
+    if state.numbers: given += [slot.get() for slot in state.numbers]
+    out = program.many(n, *given) if n > 1 and program.many else program.run(*given)
+    if state.written:
+        values = out[-len(state.written):]
+        for (slot, kind, _), value in zip(state.written, values): slot.set(kind(value))
     return plan.give(out)
 
 
@@ -306,7 +306,7 @@ def repeat(compiled: Compiled, n: int, args: tuple) -> Any:
     while n and not ready(): out, n = compiled(*args), n - 1
     if not n: return out
     plan = ready()[0]
-    if n > 1 and plan.program.many: return plan.run(args, n)
+    if n > 1 and plan.program.many and not plan.state.written: return plan.run(args, n)
     for _ in range(n):
         try: out = plan.run(args)
         except Changed: out = compiled(*args)

@@ -9,6 +9,7 @@ __all__ = ['Node', 'nodes_in', 'Tape', 'Untraceable', 'nodes_for', 'plain', 'tap
 # pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def guarded(x: Any) -> bool:
 def number_method(sign: str):
     "An arithmetic method of numbers that is written down; beside an array, the array's turn."
     def method(self, *others):
-        if any(isinstance(o, np.ndarray) for o in others): return NotImplemented
+        if not all(isinstance(o, Real) for o in others): return NotImplemented
         value = getattr(float, sign)(float(self), *map(float, others))
         return Number(self.tape, self.tape.add("number", sign, (self, *others), value=value))
     return method
@@ -145,6 +146,8 @@ class Number(float):
     __truediv__, __rtruediv__ = map(number_method, ("__truediv__", "__rtruediv__"))
     __pow__, __rpow__ = map(number_method, ("__pow__", "__rpow__"))
     __lt__, __le__, __gt__, __ge__ = map(comparison, ("__lt__", "__le__", "__gt__", "__ge__"))
+    __eq__, __ne__ = map(comparison, ("__eq__", "__ne__"))
+    __hash__ = float.__hash__
 
 # %% ../../nbs/tools/compiling/traces.ipynb #73369919
 def record(tape: Tape, name: str, args: tuple, options: dict, value: Any) -> "Traced":
