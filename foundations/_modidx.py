@@ -304,6 +304,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.all_slots': ( 'tools/compiling/plans.html#all_slots',
                                                                                         'foundations/compiling/plans.py'),
+                                             'foundations.compiling.plans.argument_slots': ( 'tools/compiling/plans.html#argument_slots',
+                                                                                             'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.copied': ( 'tools/compiling/plans.html#copied',
                                                                                      'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.holds': ( 'tools/compiling/plans.html#holds',

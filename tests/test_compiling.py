@@ -207,6 +207,32 @@ def test_steps_in_one_call_read_numbers(backend, counts):
     assert not fast.why
 
 
+@backends
+def test_a_list_is_not_a_tuple(backend):
+    def step(x):
+        y = x * 1
+        y[...] = [1, 2, 3]
+        return x[[0, 2]] + y[[0, 2]] + np.concatenate([x[:2], y[2:]], axis=0).transpose([1, 0]).sum()
+    fast, x = compiled(step, backend), np.random.default_rng(0).normal(size=(3, 3))
+    for _ in range(4): near(fast(x), step(x), rtol=1e-12)
+    assert not fast.why
+
+
+@backends
+@pytest.mark.parametrize("numbers", [False, True])
+def test_an_argument_that_is_changed(backend, numbers):
+    def step(x, y):
+        x *= 2
+        x[:2] @= y
+        return float(x.sum()) if numbers else x.sum()
+    fast, x, y = compiled(step, backend), np.ones((3, 2)), np.array([[0.0, 1], [1, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(5): fast(x, y)
+    near(x, np.full((3, 2), 32.0))
+    assert ("taken out" in fast.why) is numbers
+
+
 def test_a_new_generator_each_time_is_noticed():
     w = Tensor(np.ones(3), requires_grad=True)
     why, _, _ = refused(lambda x: (w * np.random.default_rng().random(3) * x).sum(), np.ones(3))

@@ -51,14 +51,14 @@ def is_reduction(n: Node) -> bool:
 
 def is_small_product(n: Node) -> bool:
     "A matrix product whose call would cost more than its loop?"
-    if n.name != "matmul" or [len(a.shape) for a in n.args] != [2, 2]: return False
+    if n.name != "matmul" or n.options or [len(a.shape) for a in n.args] != [2, 2]: return False
     return n.args[0].shape[0] * n.args[0].shape[1] * n.args[1].shape[1] <= 4096
 
 
 def is_whole_store(n: Node) -> bool:
     "An array that stays is given new numbers, all of them?"
     if n.kind != "store" or n.name != "=" or n.args[1] is not ...: return False
-    return n.args[0].root.kind == "input"
+    return n.args[0].root.kind == "input" and not isinstance(n.args[2], tuple | list)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #dd953dcc
 def in_loops(n: Node) -> bool:
@@ -77,7 +77,7 @@ def axes_of(view: Node) -> list[int]:
         a, b = (axis % ndim for axis in view.args[1:])
         return [b if i == a else a if i == b else i for i in range(ndim)]
     axes = view.args[1:]
-    if axes and isinstance(axes[0], tuple): axes = axes[0]
+    if axes and isinstance(axes[0], tuple | list): axes = axes[0]
     return [a % ndim for a in axes] or [*reversed(range(ndim))]
 
 

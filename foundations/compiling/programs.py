@@ -23,6 +23,7 @@ def replaced(x: Any, by: dict[Node, Node]) -> Any:
     "Arguments with some nodes in place of others."
     if isinstance(x, Node): return by.get(x, x)
     if isinstance(x, dict): return {k: replaced(v, by) for k, v in x.items()}
+    if isinstance(x, list): return [replaced(v, by) for v in x]
     return tuple([replaced(v, by) for v in x]) if isinstance(x, tuple) else x
 
 
@@ -105,8 +106,8 @@ def is_elementwise(n: Node) -> bool: return is_ufunc(n) and n.name not in ("matm
 
 def takes_place(n: Node) -> bool:
     "Can this operation write its result into a place that is given?"
-    named = n.name in (".astype", "max", "min") or n.name.endswith(".reduce")
-    return is_ufunc(n) or (n.kind == "fresh" and named)
+    if n.kind != "fresh": return False
+    return is_ufunc(n) or n.name in (".astype", "max", "min") or n.name.endswith(".reduce")
 
 
 def can_overwrite(n: Node, old: Node) -> bool:
@@ -121,11 +122,11 @@ def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
     return last | {n.root: len(nodes) for n in results}
 
 # %% ../../nbs/tools/compiling/programs.ipynb #43a0a290
-def made_in_place(nodes: list[Node]) -> dict[Node, Node]:
-    "Values that are stored as a whole in the end -> the array where they are made at once."
+def made_in_place(nodes: list[Node]) -> tuple[dict[Node, Node], set[Node]]:
+    "Values -> the array in which they are made at once; and the stores that this saves."
     at = {n: i for i, n in enumerate(nodes)}
     stores = [n for n in nodes if n.kind == "store"]
-    times, into = Counter(n.args[0].root for n in stores), {}
+    times, into, saved = Counter(n.args[0].root for n in stores), {}, set()
     for store in stores:
         target, key, value = store.args
         whole = store.name == "=" and key is ... and times[target.root] == 1
@@ -137,7 +138,8 @@ def made_in_place(nodes: list[Node]) -> dict[Node, Node]:
         same_place = all(a.root is not target.root or a is target for a in value.inputs())
         if late and (late != [value] or not is_elementwise(value) or not same_place): continue
         into[value] = target
-    return into
+        saved.add(store)
+    return into, saved
 
 # %% ../../nbs/tools/compiling/programs.ipynb #156db5d5
 @dataclass
@@ -200,8 +202,9 @@ def argument(x: Any, names: Names, dtype: np.dtype | None = None) -> str:
     "An argument as Python writes it; with a dtype, numbers are arrays."
     if isinstance(x, Node): return names.of[x]
     if isinstance(x, np.dtype): return repr(x.name)
-    if isinstance(x, tuple):
+    if isinstance(x, tuple | list):
         inside = ", ".join([argument(v, names) for v in x])
+        if isinstance(x, list): return f"[{inside}]"
         return f"({inside},)" if len(x) == 1 else f"({inside})"
     if dtype and isinstance(x, np.generic | float | int):
         array = np.array(x, x.dtype if isinstance(x, np.generic) else dtype)
@@ -225,10 +228,10 @@ def common_dtype(args: Iterable[Any]) -> np.dtype:
     return np.result_type(*kinds)
 
 
-def is_dot(n: Node, place: np.ndarray) -> bool:
+def is_dot(n: Node, place: np.ndarray | None) -> bool:
     "A small product of two matrices of one dtype, for which `dot` is the shorter way?"
-    if n.name != "matmul" or any(not isinstance(a, Node) for a in n.args): return False
-    if not place.flags.c_contiguous: return False
+    if n.name != "matmul" or n.options or not all(isinstance(a, Node) for a in n.args): return False
+    if place is None or not place.flags.c_contiguous: return False
     if math.prod(n.shape) * n.args[0].shape[-1] > 2**14: return False
     return all(len(a.shape) == 2 and a.dtype == n.dtype and n.dtype.kind == "f" for a in n.args)
 
@@ -255,7 +258,7 @@ def call(n: Node, names: Names, place: str | None = None) -> str:
     name = {"max": "maximum.reduce", "min": "minimum.reduce"}.get(n.name, n.name)
     if place:
         args.append(f"out={place}")
-        if is_dot(n, names.values[place]): name = "dot"
+        if is_dot(n, names.values.get(place)): name = "dot"
     return f"{function(name, names)}({', '.join(args)})"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #d95ad18a
@@ -301,13 +304,14 @@ def needs_no_line(n: Node, names: Names) -> bool:
 # %% ../../nbs/tools/compiling/programs.ipynb #ad6e3f5f
 def statements(nodes: list[Node], results: list[Node], names: Names) -> list[str]:
     "The lines of code for the lines of a tape."
-    places, last, into, lines = Places(names), last_uses(nodes, results), made_in_place(nodes), []
+    places, last, lines = Places(names), last_uses(nodes, results), []
+    into, stored = made_in_place(nodes)
     for i, n in enumerate(nodes):
         dying = [a for a in dict.fromkeys(a.root for a in n.inputs()) if last[a] == i]
         if n in into or takes_place(n):
             names.of[n] = names.of[into[n]] if n in into else places.take(n, dying)
             lines.append(call(n, names, names.of[n]))
-        elif n.kind == "store" and n.args[2] in into: pass               # it has been made there
+        elif n in stored: pass                                           # it has been made there
         elif not needs_no_line(n, names): lines.append(statement(n, names))
         places.give_back(dying if n in last else [*dying, n])
     return lines

@@ -45,7 +45,7 @@ def nodes_in(x: Any) -> Iterator[Node]:
     "The nodes in arguments, however nested."
     if isinstance(x, Node): yield x
     elif isinstance(x, dict): yield from nodes_in(tuple(x.values()))
-    elif isinstance(x, tuple):
+    elif isinstance(x, tuple | list):
         for y in x: yield from nodes_in(y)
 
 # %% ../../nbs/tools/compiling/traces.ipynb #be60ceea
@@ -79,7 +79,8 @@ def nodes_for(x: Any, tape: Tape) -> Any:
         raise Untraceable(f"an array of shape {x.shape} came about unseen")
     if isinstance(x, Traced | Number): return x.node
     if isinstance(x, dict): return {k: nodes_for(v, tape) for k, v in x.items()}
-    if isinstance(x, tuple | list): return tuple([nodes_for(v, tape) for v in x])
+    if isinstance(x, list): return [nodes_for(v, tape) for v in x]
+    if isinstance(x, tuple): return tuple([nodes_for(v, tape) for v in x])
     return tape.constant(x) if isinstance(x, np.ndarray) else x
 
 
