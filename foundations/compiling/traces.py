@@ -27,6 +27,7 @@ class Node:
     base: "Node | None"          # of a view: the array at whose memory it looks, its first input
 
     def __repr__(self) -> str: return f"%{self.number}"
+    def inputs(self) -> Iterator["Node"]: return nodes_in((self.args, self.options))
 
     @property
     def shape(self) -> tuple[int, ...]: return np.shape(self.value)
@@ -38,7 +39,6 @@ class Node:
     def root(self) -> "Node":
         "The node that owns the memory."
         return self if self.base is None else self.base.root
-    def inputs(self) -> Iterator["Node"]: return nodes_in((self.args, self.options))
 
 # %% ../../nbs/tools/compiling/traces.ipynb #7b5c04e3
 def nodes_in(x: Any) -> Iterator[Node]:
@@ -58,8 +58,8 @@ class Tape:
     def add(self, kind: str, name: str = "", args: tuple = (), options: dict | None = None,
             value: Any = None, base: Node | None = None) -> Node:
         "A new line."
-        inputs = nodes_for((args, options or {}), self)
-        node = Node(len(self.nodes), kind, name, *inputs, value, base)
+        args, named = nodes_for((args, options or {}), self)
+        node = Node(len(self.nodes), kind, name, args, named, value, base)
         self.nodes.append(node)
         return node
 
