@@ -173,6 +173,66 @@ def test_a_count_that_can_be_seen(backend):
     assert [float(fast(np.ones(3)).data) for _ in range(5)] == [0, -6, -15, -27, -42] and not fast.why and count["n"] == 5
 
 
+@backends
+def test_names_that_the_code_has_itself(backend):
+    t0, x0, exp, total = [Tensor(np.full(3, k), requires_grad=True) for k in (1.0, 2.0, 3.0, 4.0)]
+    fast = compiled(lambda x: ((t0 * x + x0).exp() @ exp.reshape(3, 1) * total).sum(), backend)
+    found = [float(fast(np.ones((2, 3))).data) for _ in range(4)]
+    near(np.array(found), np.full(4, np.exp(3) * 9 * 12 * 2), rtol=1e-12)
+    assert not fast.why
+
+
+@backends
+def test_an_equality_is_asked_again(backend):
+    rate = dict(lr=0.5)
+    fast = compiled(lambda x: x * rate["lr"] if rate["lr"] == 0.5 else x * 100, backend)
+    for lr in (0.5, 0.5, 0.5, 0.25, 0.5):
+        rate["lr"] = lr
+        near(fast(np.ones(2)), np.ones(2) * (lr if lr == 0.5 else 100))
+    assert not fast.why
+
+
+@backends
+@pytest.mark.parametrize("counts", [False, True])
+def test_steps_in_one_call_read_numbers(backend, counts):
+    w, rate = Tensor(np.ones(3)), dict(lr=0.5)
+
+    def step(x):
+        if counts: rate["lr"] *= 0.5
+        w.data -= rate["lr"] * x
+        return w.sum()
+    fast = compiled(step, backend)
+    last = fast.repeat(6, np.ones(3))
+    near(last.data, 3 - 3 * sum(0.5 ** (k + 1) if counts else 0.5 for k in range(counts, 6 + counts)))
+    assert not fast.why
+
+
+@backends
+def test_a_list_is_not_a_tuple(backend):
+    def step(x):
+        y = x * 1
+        y[...] = [1, 2, 3]
+        return x[[0, 2]] + y[[0, 2]] + np.concatenate([x[:2], y[2:]], axis=0).transpose([1, 0]).sum()
+    fast, x = compiled(step, backend), np.random.default_rng(0).normal(size=(3, 3))
+    for _ in range(4): near(fast(x), step(x), rtol=1e-12)
+    assert not fast.why
+
+
+@backends
+@pytest.mark.parametrize("numbers", [False, True])
+def test_an_argument_that_is_changed(backend, numbers):
+    def step(x, y):
+        x *= 2
+        x[:2] @= y
+        return float(x.sum()) if numbers else x.sum()
+    fast, x, y = compiled(step, backend), np.ones((3, 2)), np.array([[0.0, 1], [1, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(5): fast(x, y)
+    near(x, np.full((3, 2), 32.0))
+    assert ("taken out" in fast.why) is numbers
+
+
 def test_a_new_generator_each_time_is_noticed():
     w = Tensor(np.ones(3), requires_grad=True)
     why, _, _ = refused(lambda x: (w * np.random.default_rng().random(3) * x).sum(), np.ones(3))
@@ -279,8 +339,8 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-def test_every_operator(name):
+@pytest.mark.parametrize("name, backend", [*[(name, "numpy") for name in OPERATORS], ("RunningSum", "numba")])
+def test_every_operator(name, backend):
     def make():
         w = Tensor(np.random.default_rng(1).normal(size=(3, 3)), requires_grad=True)
 
@@ -292,7 +352,7 @@ def test_every_operator(name):
             return loss
         return step, w
     (plain, w), (step, v) = make(), make()
-    fast, rng = compiled(step), np.random.default_rng(0)
+    fast, rng = compiled(step, backend), np.random.default_rng(0)
     for _ in range(5):
         x = Tensor(rng.normal(size=(3, 3)))
         near(fast(x).data, plain(x).data, rtol=1e-12)

@@ -9,16 +9,16 @@ __all__ = ['compiled']
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from .loops import Loops
+from .loops import numba_program
 from .plans import Compiled
-from .programs import Program
+from .programs import numpy_program
 
 # %% ../../nbs/10_compiling.ipynb #225bef1d
 def compiled(step: Callable,           # of arrays or tensors; it may change models and optimisers
              backend: str = "numpy",   # or "numba": chains of operations become compiled loops
             ) -> Compiled:             # to be called as the step; `source` is its code
     "The same step as straight code, traced once for each kind of arguments."
-    programs = {"numpy": Program, "numba": Loops}
+    programs = {"numpy": numpy_program, "numba": numba_program}
     if backend not in programs:
         raise ValueError(f"compiled: backend is {backend!r}; expected 'numpy' or 'numba'")
     if backend == "numba" and find_spec("numba") is None:
