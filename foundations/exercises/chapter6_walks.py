@@ -126,15 +126,15 @@ class Pulling(Node):
     def pull(self, dout):
         return self.operator.backward(dout, *[a.data for a in self.args]) if self.operator else ()
 
-@exercise(chapter=6, minutes=10, level="hard", hints=[
+@exercise(chapter=6, minutes=10, level="middle", hints=[
     "Keep a dictionary from node to gradient. Who is in it when the walk begins?",
-    "Go through the nodes in the order of `topo_order`: then a node's gradient is whole before it "
-    "is pulled.",
-    "`for a, g in zip(node.args, node.pull(grads[node]))`: add g to what a has, with `+`, which "
+    "A tensor may pass its gradient on when all of its uses have answered: `count_uses(result)` "
+    "says how many there are, as in `PatientTensor`.",
+    "`for a, g in zip(t.args, first_answers(t, grads[t]))`: add g to what a has, with `+`, which "
     "makes a new array.",
-    "At the end `{n: g for n, g in grads.items() if not n.args}`."])
+    "At the end only leaves are asked for, and a leaf has no `args`."])
 def backward_walk(root, dout):
-    "{leaf: its gradient}; node.pull(dout) gives one gradient for each of node.args."
+    "{leaf: its gradient}; `first_answers(t, dout)`, or `t.pull(dout)`, asks the operator of t."
     return walked(root, dout, topo_order.solve(root))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7a6e4c3
