@@ -121,7 +121,7 @@ running_mean.mistake(
     kept(seen=lambda self, x: x.mean()))
 running_mean.mistake(
     "sum", "It moves towards the sum of the rows, not towards their mean.",
-    "Divide by the number of rows.")(
+    "What should not grow when more rows come?")(
     kept(seen=lambda self, x: x.sum(0)))
 running_mean.mistake(
     "never", "The mean stays 0.",

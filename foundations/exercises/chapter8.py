@@ -87,13 +87,14 @@ for word, what, look, new_v, new_p in [
      "What is it that fades, the old or the new?",
      lambda p, g, v, lr, m, wd: v + m * (g + wd * p), None),
     ("nesterov", "That is Nesterov's step: by the gradient plus momentum times the new v.",
-     "p moves by v.", None,
+     "By what does p move here?", None,
      lambda new, p, g, v, lr, m, wd: p - lr * (g + wd * p + m * new)),
     ("no-lr", "p moves by the whole v: the learning rate is not used.", "How far does a step go?",
      None, lambda new, p, *_: p - new)]:
     sgd_step.mistake(word, what, look)(step_with(new_v, new_p))
 
-@sgd_step.mistake("swapped", "The two results are in the wrong order.", "First p, then v.")
+@sgd_step.mistake("swapped", "The two results are in the wrong order.",
+                  "In which order are the two asked for?")
 def _(p, g, v, lr, momentum, weight_decay):
     return sgd_step.solve(p, g, v, lr, momentum, weight_decay)[::-1]
 
@@ -131,12 +132,13 @@ def _(logits, targ):
 # %% ../../nbs/tools/exercises/chapter8.ipynb #0da1e75a
 for word, what, look, fn in [
     ("count", "It is the number of rows that are right, in place of their share.",
-     "Divide by the number of rows.", lambda logits, targ: (logits.argmax(1) == targ).sum()),
+     "Of how many rows is it a share?", lambda logits, targ: (logits.argmax(1) == targ).sum()),
     ("percent", "It is in percent.", "A share is a number from 0 to 1.",
      lambda logits, targ: 100 * (logits.argmax(1) == targ).mean()),
     ("each-row", "It says of each row whether it is right.", "One number is wanted: their mean.",
      lambda logits, targ: logits.argmax(1) == targ),
-    ("wrong-share", "It is the share of rows that are wrong.", "`==` where `!=` stands?",
+    ("wrong-share", "It is the share of rows that are wrong.",
+     "Does your comparison find what agrees, or what differs?",
      lambda logits, targ: (logits.argmax(1) != targ).mean()),
     ("over-classes", "The number of right rows is divided by the number of logits.",
      "One answer for each row: how many rows are there?",
@@ -144,7 +146,8 @@ for word, what, look, fn in [
     ("whole-array", "The largest logit of all rows together is looked for.",
      "`argmax()` without an axis looks at the whole array.",
      lambda logits, targ: (logits.argmax() == targ).mean()),
-    ("smallest", "It looks for the smallest logit of each row.", "`argmax`.",
+    ("smallest", "It looks for the smallest logit of each row.",
+     "Which of NumPy's functions finds the place of the largest?",
      lambda logits, targ: (logits.argmin(1) == targ).mean()),
     ("value-for-place", "The largest logit itself is compared with the class.",
      "Where does it stand? That number is a class.",
@@ -174,13 +177,13 @@ def _(losses, sizes): return sum(loss * n for loss, n in zip(losses, sizes)) / s
 for word, what, look, fn in [
     ("mean-of-means", "Every batch counts the same, also the short one.",
      "Each *row* is to count the same.", lambda losses, sizes: sum(losses) / len(losses)),
-    ("sum", "It is the sum over all rows.", "Divide by their number.",
+    ("sum", "It is the sum over all rows.", "How does a mean differ from a sum?",
      lambda losses, sizes: sum(a * n for a, n in zip(losses, sizes))),
     ("sum-of-means", "It adds up means of batches, as if they were sums.",
      "A mean times its number of rows is a sum.",
      lambda losses, sizes: sum(losses) / sum(sizes)),
     ("over-batches", "The sum over all rows is divided by the number of batches.",
-     "Divide by the number of rows.",
+     "How many losses of rows are in that sum?",
      lambda losses, sizes: sum(a * n for a, n in zip(losses, sizes)) / len(sizes)),
     ("as-if-full", "The short batch counts as if it were full.",
      "Each has its own number of rows.",

@@ -74,7 +74,7 @@ def in_place(source: str, module: str, later: str, own: set[str] | None = None) 
             "# our version, packed, for the cells below\n"
             'exec(unpacked("""\n' + "\n".join(lines) + '\n"""))')
 
-
+# %% ../../nbs/tools/exercises/classroom.ipynb #d5a50bb0
 def plain_python(source: str) -> str:
     "A cell without the lines that only Jupyter reads."
     return "\n".join("" if line.lstrip().startswith(("%", "!")) else line

@@ -89,13 +89,11 @@ class Report:
     def __post_init__(self):
         self.text, self.printed = placeless(self.text), placeless(self.printed)
         self.tables = with_dtypes(self.tables)
-
     @property
     def head(self) -> str: return f"{SIGNS[self.status]} {self.name}: {self.title or self.status}"
     def __repr__(self) -> str:
         said = [f"It printed:\n{self.printed.rstrip()}"] * bool(self.printed.strip())
         return "\n".join([self.head, self.text, *(t.text() for t in self.tables), *said])
-
     def _repr_html_(self) -> str:
         tables = "".join(t.html() for t in self.tables)
         inside = [f"<p><b>{html.escape(self.head)}</b></p>", paragraphs(self.text)]
