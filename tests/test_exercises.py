@@ -215,9 +215,9 @@ def test_arrays_that_look_alike_are_told_apart_by_dtype(double):
     double.trials_of = lambda rng: iter([("two dtypes", dict(x=[np.arange(3.0), np.arange(3), np.arange(2.0)]))])
     double.use = lambda fn, x: iter([("how many are floats", sum(fn(a).dtype.kind == "f" for a in x))])
     report = check("double", lambda x: x.astype(float))
-    assert [t.title for t in report.tables] == ["x[0] (float64)", "x[1] (int64)", "x[2]"]
+    assert [t.title for t in report.tables] == ["x[0], float64", "x[1], int64", "x[2]"]
     assert "How many are floats: 3; expected 2." in report.text
-    assert "x[1] (int64)" in report._repr_html_() and "x[1] (int64)" in repr(report)
+    assert "x[1], int64" in report._repr_html_() and "x[1], int64" in repr(report)
 
 
 # The pages
@@ -421,7 +421,7 @@ def test_a_page_that_is_handed_out_lacks_no_name(all_handed_out, page, tmp_path)
 
 def test_a_page_that_is_handed_out_runs_untouched(all_handed_out):
     import nbclient
-    page, _, after = all_handed_out["02_broadcasting"]
+    page, *_ = all_handed_out["02_broadcasting"]
     nb = nbformat.read(page, as_version=4)
     nbclient.NotebookClient(nb, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(page.parent)}}).execute()
     checks = [cell for cell in nb.cells if cell.cell_type == "code" and checked(cell.source)]

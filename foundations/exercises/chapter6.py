@@ -55,9 +55,9 @@ GRAPHS = {"L = x·x": {"x": ("leaf", [3.0, 5.0]), "L": ("*", "x", "x")},
                           "y": ("*", "x", "w"), "L": ("+", "y", "x")},
           "y = x + x, L = y·y + x": {"x": ("leaf", [3.0, 4.0]), "y": ("+", "x", "x"),
                                      "z": ("*", "y", "y"), "L": ("+", "z", "x")},
-          "a second way that is longer": {"x": ("leaf", [3.0, 2.0]), "y": ("*", "x", "x"),
-                                          "z": ("*", "y", "x"), "u": ("*", "z", "y"),
-                                          "L": ("+", "y", "u")}}
+          "y = x·x, L = y + (y·x)·y, a second way that is longer": {
+              "x": ("leaf", [3.0, 2.0]), "y": ("*", "x", "x"), "z": ("*", "y", "x"),
+              "u": ("*", "z", "y"), "L": ("+", "y", "u")}}
 
 class Node:
     "A tensor for walks that only count."

@@ -109,7 +109,8 @@ def report(ex: Exercise, finding: Finding | None, d: Difference | None = None, p
         tables = [t for found in pieces.values() for t in found]
         shown = [k for k, found in pieces.items() if found]
         rest = ", ".join(f"{k} = {told(v).removeprefix('the number ')}"
-                         for k, v in d.trial.args.items() if k not in shown
+                         for k, v in d.trial.args.items()
+                         if k not in shown and f"{k} = " not in d.trial.note
                          and not (ex.use and args[k] is None))   # what the learner never sees
         lines.append(f"Seen on: {d.trial.note}{f' ({rest})' if rest else ''}.")
         g, e = numbers(d.given), numbers(d.expected)
