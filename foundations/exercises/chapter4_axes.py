@@ -34,7 +34,7 @@ def share(x, axis): return x.size if axis is None else x.shape[axis]
 
 # %% ../../nbs/tools/exercises/chapter4_axes.ipynb #9e76889d
 @reduction
-@exercise(chapter=4, minutes=6, level="middle", returns=("dx",), hints=[
+@exercise(chapter=4, minutes=5, level="middle", returns=("dx",), hints=[
     "A number of x moves its sum by its whole step: which number of dout goes to it?",
     "The axis that went has to be there again, with size 1, before dout is stretched: "
     "`np.expand_dims(dout, axis)`, unless it was kept.",
@@ -44,7 +44,7 @@ def sum_grad(dout, x, axis, keepdims):
     return (back(dout, x, axis, keepdims) * np.ones_like(x),)
 
 @reduction
-@exercise(chapter=4, minutes=4, level="middle", returns=("dx",), hints=[
+@exercise(chapter=4, minutes=2, level="middle", returns=("dx",), hints=[
     "How much does a mean move when one of its n numbers moves by 1?",
     "It is the gradient of the sum, divided by n. Which n?",
     "`n = x.size if axis is None else x.shape[axis]`."])

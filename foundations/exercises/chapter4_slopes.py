@@ -24,7 +24,7 @@ def two(ex: Exercise):
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #e3b4b246
 @two
-@exercise(chapter=6, minutes=4, returns=("da", "db"), hints=[
+@exercise(chapter=6, minutes=3, returns=("da", "db"), hints=[
     "How much does a + b move when a moves? And when b moves?",
     "Where the shapes are equal it is dout twice. Where b was stretched, each number of b went "
     "into several sums.",
@@ -34,7 +34,7 @@ def add_grad(dout, a, b):
     return operators.addition_grad(dout, a, b)
 
 @two
-@exercise(chapter=4, minutes=3, returns=("da", "db"), hints=[
+@exercise(chapter=4, minutes=2, returns=("da", "db"), hints=[
     "How much does a - b move when b moves, and in which direction?",
     "The sign of db differs from that of da; the rest is as for a sum.",
     "`unbroadcast(dout, a.shape)` and `unbroadcast(-dout, b.shape)`."])
@@ -45,7 +45,7 @@ def sub_grad(dout, a, b):
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #43dedc08
 @two
-@exercise(chapter=6, minutes=4, returns=("da", "db"), hints=[
+@exercise(chapter=6, minutes=2, returns=("da", "db"), hints=[
     "How much does a · b move when a moves by a little? What is the slope, then?",
     "Each one's slope is the other: dout times b, and dout times a.",
     "`unbroadcast(dout * b, a.shape)` and `unbroadcast(dout * a, b.shape)`."])
@@ -54,7 +54,7 @@ def mul_grad(dout, a, b):
     return operators.multiplication_grad(dout, a, b)
 
 @two
-@exercise(chapter=6, minutes=6, level="middle", returns=("da", "db"), hints=[
+@exercise(chapter=6, minutes=4, level="middle", returns=("da", "db"), hints=[
     "a / b is a times 1/b. What is the slope for a?",
     "The derivative of 1/b is -1/b².",
     "`dout / b`, and `-dout * a / b**2`; then each to the shape of its input."])
@@ -126,7 +126,7 @@ for id, what, look, pair in [
     div_grad.mistake(id, what, look)(with_pair(pair))
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #dce0bcf7
-@exercise(chapter=6, minutes=4, returns=("da",), hints=[
+@exercise(chapter=6, minutes=3, returns=("da",), hints=[
     "The slope of a² is 2a, of a³ it is 3a². How does it go on?",
     "The power comes down as a factor, and one less of it stays.",
     "`(dout * n * a ** (n - 1),)`, a tuple of one."])
@@ -150,7 +150,7 @@ def curve(ex: Exercise):
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #bea943e7
 @curve
-@exercise(chapter=4, minutes=3, returns=("dx",), hints=[
+@exercise(chapter=4, minutes=2, returns=("dx",), hints=[
     "Which function is its own derivative?", "The slope at x is e to the power of x.",
     "`(dout * np.exp(x),)`, a tuple of one."])
 def exp_grad(dout, x):

@@ -10,7 +10,7 @@ from .. import operators
 from .tasks import exercise
 
 # %% ../../nbs/tools/exercises/chapter6_places.ipynb #6fc23853
-@exercise(chapter=6, minutes=6, level="middle", returns=("dx",), hints=[
+@exercise(chapter=6, minutes=5, level="middle", returns=("dx",), hints=[
     "dx has the shape of x. What stands where nothing was read?",
     "Begin with zeros. Where a place was read twice, it gets the sum of both.",
     "`dx[key] += dout` adds once where a place is named twice; `np.add.at(dx, key, dout)` adds "
@@ -117,7 +117,7 @@ for id, what, look, at in [
     concatenate_grad.mistake(id, what, look)(cut(at))
 
 # %% ../../nbs/tools/exercises/chapter6_places.ipynb #ea842b72
-@exercise(chapter=6, minutes=5, level="middle", returns=("dx",), hints=[
+@exercise(chapter=6, minutes=4, level="middle", returns=("dx",), hints=[
     "Where did axis 0 of x go? dout has to bring it back from there.",
     "With two axes the same axes bring it back. With three in a circle they do not.",
     "`np.argsort(axes)` says where each axis is found again: `dout.transpose(np.argsort(axes))`."])

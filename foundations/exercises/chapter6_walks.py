@@ -126,7 +126,7 @@ class Pulling(Node):
     def pull(self, dout):
         return self.operator.backward(dout, *[a.data for a in self.args]) if self.operator else ()
 
-@exercise(chapter=6, minutes=10, level="middle", hints=[
+@exercise(chapter=6, minutes=8, level="middle", hints=[
     "Keep a dictionary from node to gradient. Who is in it when the walk begins?",
     "A tensor may pass its gradient on when all of its uses have answered: `count_uses(result)` "
     "says how many there are, as in `PatientTensor`.",
