@@ -50,7 +50,6 @@ def walk(result: Any,                     # its graph is walked back
         if t.operator is None: continue                      # a leaf
         for a, needed, g in zip(t.args, t.needs, answers(t, gradients[t])):
             if not needed: continue
-            # a.grad = g if a.grad is None else a.grad + g
             gradients[a] = gradients[a] + g if a in gradients else g
             waiting[a] -= 1
             if waiting[a] == 0: ready.append(a)

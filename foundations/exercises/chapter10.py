@@ -211,7 +211,7 @@ def _(rng):
     yield "the first has another dtype", dict(one=(a, b), other=(a.astype("f4"), b))
 
 @guard_key.observe
-def _(fn, one, other): yield "are both keys equal?", bool(fn(*one) == fn(*other))
+def _(fn, one, other): yield "the keys are equal", bool(fn(*one) == fn(*other))
 
 # %% ../../nbs/tools/exercises/chapter10.ipynb #9d29dd19
 @guard_key.mistake("dtype", "Arrays of another dtype get the same key.",

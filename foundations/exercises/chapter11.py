@@ -83,7 +83,7 @@ def _(gradients, rows): return sum(gradients) / len(gradients)
 def _(gradients, rows): return sum(gradients)
 
 @combined.mistake("not-divided", "The weights are right, but they do not add up to 1.",
-                  "Divide by all the rows.")
+                  "How many rows are there in all?")
 def _(gradients, rows): return sum(n * g for g, n in zip(gradients, rows))
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #9d6b9919
@@ -133,10 +133,11 @@ def _(rank, k, n, seed, epoch):
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(n)
 
 @rows_of_epoch.mistake("same-epochs", "Every epoch has the same order.",
-                       "The epoch belongs into the seed.")
+                       "What in the seed changes from epoch to epoch?")
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed]).permutation(n)[rank::k]
 
-@rows_of_epoch.mistake("not-mixed", "The rows are not mixed.", "Draw an order, with permutation.")
+@rows_of_epoch.mistake("not-mixed", "The rows are not mixed.",
+                       "Which method of a generator draws an order?")
 def _(rank, k, n, seed, epoch): return np.arange(n)[rank::k]
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #dfe35a03
@@ -205,12 +206,13 @@ def _(held, step):
     moved(held, step, lambda r, k: r, lambda r, k: (r + 1) % k, lambda k: step < k - 1)
 
 @ring_step.mistake("plus", "The pieces run the wrong way round.",
-                   "In each step a worker sends what came in the step before: (r - step) % k.")
+                   "In each step a worker sends what came in the step before.")
 def _(held, step):
     moved(held, step, lambda r, k: (r + step) % k, lambda r, k: (r + 1) % k,
           lambda k: step < k - 1)
 
-@ring_step.mistake("to-the-left", "Each sends to the worker before it.", "To (r + 1) % k.")
+@ring_step.mistake("to-the-left", "Each sends to the worker before it.",
+                   "Which worker is the next one in the ring?")
 def _(held, step):
     moved(held, step, lambda r, k: (r - step) % k, lambda r, k: (r - 1) % k,
           lambda k: step < k - 1)
@@ -255,7 +257,8 @@ def filled(sizes, limit, goes, last=True):
                  "those of one worker.", "What is left at the end goes, too.")
 def _(sizes, limit): return filled(sizes, limit, lambda now, after: now >= limit, last=False)
 
-@buckets.mistake("above", "A bucket that is just full is not sent.", "The limit, or more: >=.")
+@buckets.mistake("above", "A bucket that is just full is not sent.",
+                 "Is as much as the limit enough?")
 def _(sizes, limit): return filled(sizes, limit, lambda now, after: now > limit)
 
 @buckets.mistake("each", "Every gradient has a bucket of its own.",
@@ -310,7 +313,7 @@ def time_of(k, compute, size, bandwidth, latency, share=1, steps=None, waits=Non
 def _(k, *sizes): return time_of(k, *sizes, steps=k - 1)
 
 @step_time.mistake("whole-gradient", "In each step the whole gradient is sent; it is one of k "
-                   "pieces.", "size / k bytes a step.")
+                   "pieces.", "How large is a piece?")
 def _(k, compute, size, bandwidth, latency):
     return time_of(k, compute, size * k, bandwidth, latency)
 
@@ -332,6 +335,6 @@ def _(k, *sizes): return time_of(k, *sizes, steps=2 * k)
 def _(k, *sizes): return time_of(k, *sizes, waits=0)
 
 @step_time.mistake("times-bandwidth", "Bytes are multiplied by bytes per second.",
-                   "Bytes divided by bytes per second are seconds.")
+                   "Which unit do bytes times bytes per second have?")
 def _(k, compute, size, bandwidth, latency):
     return time_of(k, compute, size * bandwidth ** 2, bandwidth, latency)

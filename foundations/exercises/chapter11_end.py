@@ -85,7 +85,7 @@ def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: 1 / 
 def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: 1)
 
 @piecewise_gradient.mistake("not-divided", "It is the sum over all rows, and should be the mean.",
-                            "Divide by all the rows.")
+                            "Over how many rows is it the sum?")
 def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: n)
 
 @piecewise_gradient.mistake("all-at-once", "All rows are computed at once: they do not fit.",
@@ -93,19 +93,20 @@ def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: n)
 def _(grad_of, x, y, size): return grad_of(x, y)
 
 # %% ../../nbs/tools/exercises/chapter11_end.ipynb #226579fd
-@piecewise_gradient.mistake("over-size", "A piece is divided by `size`, which a short one has not.",
-                            "Add `len(piece) * gradient`, and divide once by all the rows.")
+@piecewise_gradient.mistake("over-size",
+                            "Every piece is divided by `size`, and the last one is shorter.",
+                            "How many rows are in the last piece?")
 def _(grad_of, x, y, size):
     return pieces(grad_of, x, y, size, lambda n, k: n / size / k)
 
 @piecewise_gradient.mistake("short-lost", "The rows of the short last piece are left out.",
-                            "Up to len(x), in steps of size.")
+                            "Where does the loop over the pieces end?")
 def _(grad_of, x, y, size):
     whole = len(x) // size * size or len(x)
     return pieces(grad_of, x[:whole], y[:whole], size, lambda n, k: n / whole)
 
 @piecewise_gradient.mistake("overwritten", "Only the gradient of the last piece is left.",
-                            "= for +=, once more.")
+                            "What becomes of the pieces before?")
 def _(grad_of, x, y, size):
     found = [grad_of(x[i:i + size], y[i:i + size]) for i in range(0, len(x), size)]
     return found[-1]
@@ -143,16 +144,18 @@ def _(*sizes): return fastest([k for k in range(1, sizes[4] + 1) if not k & (k -
 def _(*sizes): return fastest(range(2, sizes[4] + 1), *sizes[:4])
 
 @best_workers.mistake("last-left-out", "The number `most` itself was not tried.",
-                      "range ends before its end.")
+                      "With which number does your `range` end?")
 def _(*sizes): return fastest(range(1, max(sizes[4], 2)), *sizes[:4])
 
-@best_workers.mistake("the-time", "That is how long the step takes; asked is with how many.",
-                      "min with key= gives the k.")
+@best_workers.mistake("the-time",
+                      "That is how long the step takes; how many workers it takes is asked for.",
+                      "`min` gives one of the things it goes through: which are these?")
 def _(compute, size, bandwidth, latency, most):
     costs = compute, size, bandwidth, latency
     return scaling.step_time(fastest(range(1, most + 1), *costs), *costs)
 
-@best_workers.mistake("slowest", "That is the number with the longest step.", "min, not max.")
+@best_workers.mistake("slowest", "That is the number with the longest step.",
+                      "Which step is looked for, the longest or the shortest?")
 def _(compute, size, bandwidth, latency, most):
     times = [scaling.step_time(k, compute, size, bandwidth, latency) for k in range(1, most + 1)]
     return times.index(max(times)) + 1
@@ -195,7 +198,7 @@ def _(g, left, m):
     sent = np.where(largest(g, m) != 0, g + left, 0)
     return sent, g + left - sent
 
-@sparse_step.mistake("with-sign", "The largest by sign: great negative numbers are never sent.",
+@sparse_step.mistake("with-sign", "The largest by sign: large negative numbers are never sent.",
                      "Compare absolute values.")
 def _(g, left, m):
     whole, sent = g + left, np.zeros_like(g)
@@ -210,13 +213,13 @@ def _(g, left, m):
 
 # %% ../../nbs/tools/exercises/chapter11_end.ipynb #042a9dba
 @sparse_step.mistake("rest-lost", "What is not sent is thrown away.",
-                     "left is g + left, minus what was sent.")
+                     "What of g + left has not been sent?")
 def _(g, left, m): return largest(g + left, m), np.zeros_like(g)
 
 @sparse_step.mistake("rest-kept-too", "What was sent is also kept, and would be sent again.",
-                     "left is g + left, minus what was sent.")
+                     "What of g + left has not been sent?")
 def _(g, left, m): return largest(g + left, m), g + left
 
 @sparse_step.mistake("left-without-left", "What was left before is missing from what is left now.",
-                     "left is g + left, minus what was sent.")
+                     "What of g + left has not been sent?")
 def _(g, left, m): return largest(g + left, m), g - np.where(largest(g + left, m) != 0, g, 0)

@@ -40,7 +40,7 @@ def _(image, kernel): return chapter.convolution_loops(image, kernel[::-1, ::-1]
 
 # %% ../../nbs/tools/exercises/chapter12.ipynb #c333706e
 @convolution_loops.mistake("last-only", "Only the last product of each place is left.",
-                           "`+=`, not `=`.")
+                           "What becomes of the products before?")
 def _(image, kernel):
     kh, kw = kernel.shape
     return image[kh - 1:, kw - 1:] * kernel[-1, -1]
@@ -272,7 +272,8 @@ def tiles(x, k):
     return x[:h * k, :w * k].reshape(h, k, w, k).transpose(0, 2, 1, 3)
 
 # %% ../../nbs/tools/exercises/chapter12.ipynb #eb2b09ac
-@pool.mistake("mean", "That is the mean of each tile, not its largest number.", "`max`.")
+@pool.mistake("mean", "That is the mean of each tile, not its largest number.",
+              "Which number of a tile is asked for?")
 def _(x, k): return tiles(x, k).mean((2, 3))
 
 # %% ../../nbs/tools/exercises/chapter12.ipynb #681e8685
@@ -288,7 +289,7 @@ def _(x, k):
 def _(x, k): return images.max_pool(x[None, None], k, 1)[0, 0]
 
 @pool.mistake("begins-at-0", "No result is below 0: the search began with 0.",
-              "Begin with the first number of the tile.")
+              "What if all numbers of a tile are below 0?")
 def _(x, k): return tiles(x, k).max((2, 3)).clip(0)
 
 @pool.mistake("every-kth", "That is one pixel of each tile, whatever the others are.",

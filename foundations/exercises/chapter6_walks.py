@@ -32,7 +32,7 @@ def topo_order(root):
             if not waiting[a]: order.append(a)
     return order
 
-SHAPES = GRAPHS | {"a diamond with a tail": {
+SHAPES = GRAPHS | {"a = x·x, b = a + x, c = a·b, L = (c + a)·b": {
     "x": ("leaf", [1.0, 2.0]), "a": ("*", "x", "x"), "b": ("+", "a", "x"), "c": ("*", "a", "b"),
     "d": ("+", "c", "a"), "L": ("*", "d", "b")}}
 
@@ -128,15 +128,15 @@ class Pulling(Node):
     def pull(self, dout):
         return self.operator.backward(dout, *[a.data for a in self.args]) if self.operator else ()
 
-@exercise(chapter=6, minutes=10, level="hard", hints=[
+@exercise(chapter=6, minutes=8, level="middle", hints=[
     "Keep a dictionary from node to gradient. Who is in it when the walk begins?",
-    "Go through the nodes in the order of `topo_order`: then a node's gradient is whole before it "
-    "is pulled.",
-    "`for a, g in zip(node.args, node.pull(grads[node]))`: add g to what a has, with `+`, which "
+    "A tensor may pass its gradient on when all of its uses have answered: `count_uses(result)` "
+    "says how many there are, as in `PatientTensor`.",
+    "`for a, g in zip(t.args, first_answers(t, grads[t]))`: add g to what a has, with `+`, which "
     "makes a new array.",
-    "At the end `{n: g for n, g in grads.items() if not n.args}`."])
+    "At the end only leaves are asked for, and a leaf has no `args`."])
 def backward_walk(root, dout):
-    "{leaf: its gradient}; node.pull(dout) gives one gradient for each of node.args."
+    "{leaf: its gradient}; `first_answers(t, dout)`, or `t.pull(dout)`, asks the operator of t."
     return walked(root, dout, topo_order.solve(root))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7a6e4c3
@@ -166,7 +166,7 @@ def _(fn, graph, dout):
     yield "whose gradients are in it", ", ".join(sorted(names.get(n, "others") for n in grads))
     for n, name in names.items():
         if n in grads: yield f"the gradient of {name}", grads[n]
-    yield "how often nodes were pulled, in all", asked["times"]
+    yield "how often operators were asked, in all", asked["times"]
     yield "the caller's dout is as it was", "yes" if (given == dout).all() else "no"
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #f6c0f6c7
@@ -184,7 +184,7 @@ def _(root, dout):
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #33e9de07
 @backward_walk.mistake("overwrites", "A gradient that is there is overwritten by the next; they "
-                       "have to be added.", "What if a node is used twice?")
+                       "have to be added.", "What if a tensor is used twice?")
 def _(root, dout): return walked(root, dout, topo_order.solve(root), lambda old, g: g)
 
 @backward_walk.mistake("in-place", "`+=` changes an array that somebody else has as well: a sum "
@@ -195,18 +195,19 @@ def _(root, dout):
         return old
     return walked(root, dout, topo_order.solve(root), join)
 
-@backward_walk.mistake("as-met", "Nodes are pulled as they are met, before their gradient is "
-                       "whole.", "In which order must the nodes come?")
+@backward_walk.mistake("as-met", "Operators are asked as their results are met, before their "
+                       "gradients are complete.", "Who must have answered before?")
 def _(root, dout): return walked(root, dout, visited(root))
 
-@backward_walk.mistake("level-by-level", "Nodes are pulled level by level: one with a second, "
-                       "longer way to it is pulled too early.", "In which order must they come?")
+@backward_walk.mistake("level-by-level", "It goes level by level: a tensor with a second, longer "
+                       "way to it passes its gradient on too early.",
+                       "Having been met is not enough: who has still to answer?")
 def _(root, dout): return walked(root, dout, visited(root, take=lambda queue: queue.pop(0)))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #7ed15c14
-@backward_walk.mistake("whole-again", "A node that is reached a second time passes on all that it "
-                       "has, what it passed on before as well.",
-                       "A node should wait until its gradient is whole, and then be pulled once.")
+@backward_walk.mistake("whole-again", "A tensor that is reached a second time passes on all that "
+                       "it has, what it passed on before as well.",
+                       "How often may a tensor pass its gradient on, and when?")
 def _(root, dout):
     grads = {}
     def visit(node, dout):
@@ -215,9 +216,9 @@ def _(root, dout):
     visit(root, dout)
     return {n: g for n, g in grads.items() if not n.args}
 
-@backward_walk.mistake("whole-again", "A node that is reached a second time passes on all that it "
-                       "has, what it passed on before as well.",
-                       "A node should wait until its gradient is whole, and then be pulled once.")
+@backward_walk.mistake("whole-again", "A tensor that is reached a second time passes on all that "
+                       "it has, what it passed on before as well.",
+                       "How often may a tensor pass its gradient on, and when?")
 def _(root, dout):
     grads, queue = {root: dout}, [root]
     for node in queue:
@@ -227,7 +228,7 @@ def _(root, dout):
     return {n: g for n, g in grads.items() if not n.args}
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #ad4c8e0d
-@backward_walk.mistake("all-nodes", "All nodes are in it; the leaves are asked for.",
+@backward_walk.mistake("all-nodes", "All tensors are in it; the leaves are asked for.",
                        "A leaf has no arguments.")
 def _(root, dout):
     grads = {root: dout}
@@ -236,9 +237,9 @@ def _(root, dout):
             grads[a] = grads[a] + g if a in grads else g
     return grads
 
-@backward_walk.mistake("every-way", "Every way is walked by itself: right, and nodes are pulled "
-                       "again and again, twice as often with each step.",
-                       "A node should wait until its gradient is whole, and then be pulled once.")
+@backward_walk.mistake("every-way", "Every way is walked by itself: right, and operators are "
+                       "asked again and again, twice as often with each step.",
+                       "How often may a tensor pass its gradient on, and when?")
 def _(root, dout):
     grads = {}
     def visit(node, dout):
@@ -248,8 +249,8 @@ def _(root, dout):
     return grads
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #b33cf71c
-@backward_walk.mistake("told-dout", "Each node is pulled with the dout of the root.",
-                       "What does a node have to pass on?")
+@backward_walk.mistake("told-dout", "Each operator is told the gradient of the result.",
+                       "With whose gradient should it be asked?")
 def _(root, dout):
     grads = {}
     for node in topo_order.solve(root):

@@ -10,6 +10,7 @@ __all__ = ['running_mean', 'Kept', 'array_of', 'Anew', 'kept', 'Plain', 'Idle', 
 import numpy as np
 
 from .. import nn
+from ..autograd import Tensor
 from .tasks import exercise
 from ..nn import Linear, Parameter, functional
 
@@ -17,9 +18,9 @@ from ..nn import Linear, Parameter, functional
 @exercise(chapter=7, minutes=10, level="middle", hints=[
     "In `forward`, if `self.training`: the new mean is the old one, plus a tenth of (mean of the "
     "rows minus old mean).",
-    "An array is no parameter, so no state dict has it. What could it be, so that it is kept, and "
-    "yet not learned?",
-    "`self.mean = Parameter(np.zeros(n), requires_grad=False)`; and a new mean is written to "
+    "A state dict has no plain arrays, and an optimizer moves parameters. What belongs to a module "
+    "and is neither?",
+    "A buffer: `self.register_buffer(\"mean\", Tensor(np.zeros(n)))`; and a new mean is written to "
     "`self.mean.data`.",
     "`self.mean.data = self.mean.data + 0.1 * (x.mean(0) - self.mean.data)`, only in training; "
     "`return x - self.mean`."])
@@ -27,19 +28,16 @@ def running_mean(n):
     "A module: m(x) is x - m.mean; the mean follows the rows in training, is saved, not learned."
     return Kept(n)
 
-# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f6fca61c
-#| export
-
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #f6d21ba9
 class Kept(nn.Module):
-    "Keeps a mean as a parameter that does not learn; a mistake changes one method."
+    "Keeps a mean as a buffer; a mistake changes one method."
     rate = 0.1
 
     def __init__(self, n):
         super().__init__()
-        self.mean = self.first(np.zeros(n))
+        self.keep(np.zeros(n))
 
-    def first(self, zeros): return Parameter(zeros, requires_grad=False)
+    def keep(self, zeros): self.register_buffer("mean", Tensor(zeros))
     def seen(self, x): return x.mean(0)
     def remembers(self): return self.training
     def forward(self, x):
@@ -76,7 +74,8 @@ def _(fn, n, batches, x):
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #ff06e567
 @running_mean.also_right
 class Anew(Kept):
-    "A new parameter each time."
+    "A parameter that does not learn, and a new one each time."
+    def keep(self, zeros): self.mean = Parameter(zeros, requires_grad=False)
     def forward(self, x):
         if self.training:
             mean = 0.9 * self.mean.data + 0.1 * np.asarray(x).mean(axis=0)
@@ -91,10 +90,10 @@ def kept(**changes):
 @running_mean.mistake(
     "plain-array", "The mean is an array, which no state dict has: when the network is saved and "
     "loaded, it is 0 again.",
-    "What is registered, and could be told not to learn?")
+    "What did this chapter call a constant that belongs to a module, and is saved with it?")
 class Plain(Kept):
     "An array as a plain attribute."
-    def first(self, zeros): return zeros
+    def keep(self, zeros): self.mean = zeros
     def forward(self, x):
         if self.training: self.mean = self.mean + 0.1 * (x.mean(0) - self.mean)
         return x - self.mean
@@ -103,8 +102,8 @@ class Plain(Kept):
 running_mean.mistake(
     "learned", "The mean is right, and it is a parameter that learns: an optimiser would change "
     "it.",
-    "A parameter can be told that it needs no gradient.")(
-    kept(first=lambda self, zeros: Parameter(zeros)))
+    "What belongs to a module, and is no parameter?")(
+    kept(keep=lambda self, zeros: setattr(self, "mean", Parameter(zeros))))
 running_mean.mistake(
     "remembers-in-use", "The mean moves in use, too: the answer for one image depends on the "
     "images before it.",
@@ -124,7 +123,7 @@ running_mean.mistake(
     kept(seen=lambda self, x: x.mean()))
 running_mean.mistake(
     "sum", "It moves towards the sum of the rows, not towards their mean.",
-    "Divide by the number of rows.")(
+    "What should not grow when more rows come?")(
     kept(seen=lambda self, x: x.sum(0)))
 running_mean.mistake(
     "never", "The mean stays 0.",

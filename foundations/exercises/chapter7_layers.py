@@ -353,7 +353,7 @@ dropout.mistake(
 dropout.mistake(
     "keep-prob", "Here p is the probability to be kept; in this chapter, as in PyTorch, it is that "
     "to be dropped.",
-    "Exchange p and 1 - p, in both places.")(
+    "Where does p stand in your function, and where 1 - p?")(
     masked(lambda p: 1 / p, chance=lambda p: p))
 dropout.mistake(
     "scaled-twice", "It is scaled in training, and once more in use.",

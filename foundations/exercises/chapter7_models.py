@@ -170,7 +170,7 @@ def _(model, name): getattr(model, name).requires_grad_()
 
 @learn_only.mistake(
     "the-other-way", "The child is frozen, and all the others learn.",
-    "Exchange True and False.")
+    "What is said to the child, and what to the others?")
 def _(model, name):
     model.requires_grad_(True)
     getattr(model, name).requires_grad_(False)

@@ -98,7 +98,7 @@ class _(Plain):
     def __init__(self, params, lr): self.params, self.lr = params, lr
 
 @optimizer.mistake("rebinds", "Nothing moves: `p = ...` gives the name p to a new array, and the "
-                   "parameter keeps its numbers.", "Assign to `p.data`.")
+                   "parameter keeps its numbers.", "Where does a parameter keep its numbers?")
 class _(Plain):
     def step(self):
         for p in self.params:
@@ -146,11 +146,13 @@ for word, what, look, move in [
      lambda g, v, new, m: new),
     ("velocity-only", "The move uses the old v, and no gradient.", "The new v comes first.",
      lambda g, v, new, m: v),
-    ("no-gradient", "The gradient is missing in the move.", "By g, and by momentum times v.",
+    ("no-gradient", "The gradient is missing in the move.", "What moves p, besides the velocity?",
      lambda g, v, new, m: m * new),
-    ("whole-velocity", "The new v counts whole in the move.", "It is shortened by the momentum.",
+    ("whole-velocity", "The new v counts whole in the move.",
+     "How much of v does the step look ahead by?",
      lambda g, v, new, m: g + new),
-    ("uphill", "p moves uphill.", "Down is against it.", lambda g, v, new, m: -(g + m * new))]:
+    ("uphill", "p moves along the gradient, so the loss grows.", "Down is against the gradient.",
+     lambda g, v, new, m: -(g + m * new))]:
     @nesterov_step.mistake(word, what, look)
     def _(p, g, v, lr, momentum, move=move):
         new = momentum * v + g

@@ -75,7 +75,7 @@ for word, what, look, starts, y_of in [
      "`range` has a third argument.", lambda n, size: range(n), None),
     ("whole-y", "xb is right, and yb has all rows.", "Both are cut in the same way.",
      lambda n, size: range(0, n, size), lambda y, i, size: y),
-    ("one-row", "yb is one number in place of the classes of the rows.", "A slice, as for x.",
+    ("one-row", "yb is one number in place of the classes of the rows.", "How is xb cut?",
      lambda n, size: range(0, n, size), lambda y, i, size: y[i])]:
     batches.mistake(word, what, look)(rows_by(starts, y_of))
 
@@ -139,7 +139,8 @@ shuffled_batches.also_right(orders_by(by_choice))
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #b911bbed
 for word, what, look, order in [
     ("two-orders", "x and y are shuffled apart: the classes belong to other images now.",
-     "One order, used for both.", lambda n, size, rng: (rng.permutation(n), rng.permutation(n))),
+     "How many orders are drawn for one epoch?",
+     lambda n, size, rng: (rng.permutation(n), rng.permutation(n))),
     ("not-shuffled", "The rows come in the order of the file.",
      "`rng.permutation(n)` gives a new one.", lambda n, size, rng: twice(np.arange(n))),
     ("with-repeats", "Some rows come twice, and others never.",
@@ -149,10 +150,10 @@ for word, what, look, order in [
      "repeated.", "Take the randomness from `rng`.",
      lambda n, size, rng: twice(np.random.default_rng().permutation(n))),
     ("same-each-epoch", "Each epoch has the same order.",
-     "A seed inside of the function begins from the beginning each time.",
+     "A seed inside the function begins anew at each call.",
      lambda n, size, rng: twice(np.random.default_rng(0).permutation(n))),
     ("whole-batches", "The batches are shuffled, not the rows: what lay together stays together.",
-     "Mix the rows first, and cut then.", by_blocks)]:
+     "What is mixed: the rows, or pieces that were cut before?", by_blocks)]:
     shuffled_batches.mistake(word, what, look)(orders_by(order))
 
 shuffled_batches.mistake("drops-the-last", "A short last batch is left out.",
@@ -270,12 +271,12 @@ def _(model, x, y, size, lr):
         one_step(model, x[:n], y[:n], lr)
 
 @train_epoch.mistake("all-rows", "Every step looks at all rows, in place of a batch.",
-                     "`model(xb)`, not `model(x)`.")
+                     "What is the model given in each step?")
 def _(model, x, y, size, lr):
     for _ in range(0, len(x), size): one_step(model, x, y, lr)
 
 @train_epoch.mistake("one-step", "It goes through the batches, and makes one step at the end.",
-                     "Which lines belong into the loop?")
+                     "Which lines belong in the loop?")
 def _(model, x, y, size, lr):
     model.zero_grad()
     for xb, yb in batches.solve(x, y, size): nn.CrossEntropyLoss()(model(xb), yb).backward()
@@ -378,21 +379,24 @@ def _(model, optimizer, train, valid, epochs):
     return fitted(model, optimizer, train, valid, epochs, look=train)
 
 @fit.mistake("one-epoch", "It goes through the batches once, whatever `epochs` says.",
-             "Is a `return` inside of the loop, or a loop missing?")
+             "Is there a `return` inside the loop, or is a loop missing?")
 def _(model, optimizer, train, valid, epochs): return fitted(model, optimizer, train, valid, 1)
 
 @fit.mistake("last-epoch", "Only the losses of the last epoch are there.",
-             "`losses = []` belongs before both loops.")
+             "Where is the list begun?")
 def _(model, optimizer, train, valid, epochs):
     losses, checks = fitted(model, optimizer, train, valid, epochs)
     return losses[-3:], [(3, *rest) for _, *rest in checks]
 
-@fit.mistake("one-check", "It is measured once, at the end.", "After each epoch.")
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #5f737b4c
+@fit.mistake("one-check", "It is measured once, at the end.",
+             "In which of the two loops is it measured?")
 def _(model, optimizer, train, valid, epochs):
     losses, checks = fitted(model, optimizer, train, valid, epochs)
     return losses, checks[-1:]
 
-@fit.mistake("means-of-epochs", "There is one loss for each epoch.", "The loss of each *step*.")
+@fit.mistake("means-of-epochs", "There is one loss for each epoch.",
+             "In which of the two loops is a loss noted?")
 def _(model, optimizer, train, valid, epochs):
     losses, checks = fitted(model, optimizer, train, valid, epochs)
     return np.reshape(losses, (epochs, -1)).mean(1).tolist(), checks

@@ -52,10 +52,12 @@ for id, what, look, places in [
      "What becomes of p in a step?", dict(move=lambda p, g, lr: -lr * g)),
     ("unchanged", "They come back as they came in.", "Is what you computed what you return?",
      dict(move=lambda p, g, lr: p)),
-    ("order", "They come as w1, w2, b1, b2.", "w1, b1, w2, b2.", dict(order=(0, 2, 1, 3))),
-    ("layers-exchanged", "The second layer comes first.", "w1, b1, w2, b2.",
+    ("order", "They come as w1, w2, b1, b2.", "In which order are they asked for?",
+     dict(order=(0, 2, 1, 3))),
+    ("layers-exchanged", "The second layer comes first.", "In which order are they asked for?",
      dict(order=(2, 3, 0, 1))),
-    ("biases-stay", "w1 and w2 are right; the biases stay as they were.", "They learn as well.",
+    ("biases-stay", "w1 and w2 are right; the biases stay as they were.",
+     "How many arrays learn here?",
      dict(move=lambda p, g, lr: p - lr * g if p.ndim > 1 else p))]:
     train_step.mistake(id, what, look)(stepped(**places))
 
@@ -64,10 +66,10 @@ def loss_by(f): return dict(loss=lambda pred, y: f(pred - y[:, None], len(y)))
 
 for id, what, look, places in [
     ("no-mean", "The 1/n of the mean is missing: the step grows with the batch.",
-     "Begin with `mse_grad`.", loss_by(lambda d, n: 2 * d)),
+     "By what does the mean divide?", loss_by(lambda d, n: 2 * d)),
     ("mean-twice", "1/n is there twice.", "Where is the mean taken, and where once more?",
      loss_by(lambda d, n: 2 * d / n**2)),
-    ("no-two", "The steps are half of what they should be.", "The derivative of d² is 2d.",
+    ("no-two", "The steps are half of what they should be.", "What is the derivative of d²?",
      loss_by(lambda d, n: d / n)),
     ("every-pair", "Every answer is compared with every label: `(n, 1) - (n,)` is (n, n).",
      "Write the shapes of pred and y beside the minus.",
@@ -86,7 +88,7 @@ for id, what, look, places in [
 # %% ../../nbs/tools/exercises/chapter8_step.ipynb #7ee1be78
 @train_step.mistake("on-the-way-back", "w2 moves before dh is computed from it: the first layer "
                     "gets the gradient of another network.",
-                    "First the whole way back, and then all steps.")
+                    "With which w2 was the loss computed?")
 def _(x, y, w1, b1, w2, b2, lr):
     z = forward.linear(x, w1, b1)
     h = forward.relu(z)

@@ -53,7 +53,7 @@ def _(losses, y): return np.mean([row[t != -100].mean() for row, t in zip(losses
 def _(losses, y): return losses[y > 0].mean()
 
 @counted_mean.mistake("sum", "That is the sum of the losses that count, not their mean.",
-                      "Divide by how many there are.")
+                      "How many losses were added up?")
 def _(losses, y): return losses[y != -100].sum()
 
 @counted_mean.also_right
@@ -90,7 +90,7 @@ def _(a, b, n):
 def _(a, b, n): return language.pair_counts(b, a, n)
 
 @pair_counts.mistake("shares", "Those are shares. The counts themselves are asked for.",
-                     "Do not divide yet.")
+                     "Counts are whole numbers.")
 def _(a, b, n):
     counts = language.pair_counts(a, b, n)
     return counts / counts.sum(1, keepdims=True).clip(1)
@@ -214,8 +214,8 @@ def _(g, m, v, t, lr, betas, eps):
                    "The first is for the mean of g, the second for that of g².")
 def _(g, m, v, t, lr, betas, eps): return package_adam_move(g, m, v, t, lr, betas[::-1], eps)
 
-@adam_move.mistake("counts-from-0", "The steps are counted from 0, so that the correction is "
-                   "one step behind, and in the first there is none to divide by.",
+@adam_move.mistake("counts-from-0", "The steps are counted from 0: the correction is one "
+                   "step behind, and the first divides by 0.",
                    "t is 1 in the first step.")
 def _(g, m, v, t, lr, betas, eps):
     m, v = adam_parts(g, m, v, betas)

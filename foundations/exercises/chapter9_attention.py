@@ -39,7 +39,7 @@ def _(x):
 
 # %% ../../nbs/tools/exercises/chapter9_attention.ipynb #50da2add
 @causal_mean.mistake("sums", "Those are sums of rows, not means.",
-                     "Divide row i by how many it adds.")
+                     "How many rows does row i add up?")
 def _(x): return np.tri(len(x)) @ x
 
 @causal_mean.mistake("without-itself", "A position leaves itself out.",
@@ -161,7 +161,7 @@ def _(q, k, v): return attend(q @ k.T, v)
 
 # %% ../../nbs/tools/exercises/chapter9_attention.ipynb #62fc3ce0
 @attention.mistake("divided-by-d", "The scores are divided by d, not by its root.",
-                   "It is the standard deviation that should be 1, not the variance's square.")
+                   "How does the standard deviation of a sum of d products grow with d?")
 def _(q, k, v): return attend(q @ k.T / q.shape[1], v)
 
 @attention.mistake("multiplied", "The scores are multiplied by √d.",
@@ -195,7 +195,7 @@ def _(q, k, v):
     return masked_softmax(scores, later(scores), 0) @ v
 
 @attention.mistake("shares-only", "Those are the shares. The values are missing.",
-                   "Multiply the shares, (t, t), with v, (t, e).")
+                   "Of what are they shares?")
 def _(q, k, v): return language.causal_shares(q @ k.T / math.sqrt(q.shape[1]))
 
 # %% ../../nbs/tools/exercises/chapter9_attention.ipynb #8a901b43

@@ -54,7 +54,7 @@ def _(x, weight, bias, eps):
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #66322917
 @layer_norm.mistake("eps-outside", "eps is added to the standard deviation.",
-                    "Add it to the variance, before the root.")
+                    "Does it belong to the variance, or to its root?")
 def _(x, weight, bias, eps):
     return (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + eps) * weight + bias
 
@@ -68,7 +68,7 @@ def _(x, weight, bias, eps):
 def _(x, weight, bias, eps): return standard(x, 1, eps)
 
 @layer_norm.mistake("bias-first", "The bias is added before the weight multiplies.",
-                    "Times weight, then plus bias.")
+                    "Which of the two comes first?")
 def _(x, weight, bias, eps): return (standard(x, 1, eps) + bias) * weight
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #e1402b67
@@ -95,11 +95,12 @@ def changed(vocab, context, width, layers, more=0, each=0):
 def _(vocab, context, width, layers): return changed(vocab, context, width, layers, -vocab * width)
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #67f7feec
-@gpt_size.mistake("head-bias", "The head has no bias.",
+@gpt_size.mistake("head-bias", "A bias of the head is counted, and it has none.",
                          "Look at `bias=False`.")
 def _(vocab, context, width, layers): return changed(vocab, context, width, layers, vocab)
 
-@gpt_size.mistake("query-biases", "Queries, keys and values have no biases.",
+@gpt_size.mistake("query-biases",
+                  "Biases of queries, keys and values are counted, and they have none.",
                          "Look at `bias=False`.")
 def _(vocab, context, width, layers): return changed(vocab, context, width, layers, 0, 3 * width)
 
@@ -218,13 +219,13 @@ def _(fn, training, batches):
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #5fb7ddae
 @measure.mistake("eval-forgotten", "The loss is measured in the mode of training, with dropout.",
-                 "Say `model.eval()` first.")
+                 "In which mode is the model while it is measured?")
 def _(model, batches, loss_func):
     total = sum([loss_func(model(x), y) * len(y) for x, y in batches])
     return total / sum([len(y) for _, y in batches])
 
 @measure.mistake("mean-of-means", "A short batch weighs as much as a full one.",
-                 "Weigh each mean by its number of rows.")
+                 "How many rows are behind each mean?")
 def _(model, batches, loss_func):
     before = model.training
     model.eval()
@@ -234,7 +235,7 @@ def _(model, batches, loss_func):
 
 @measure.mistake("both", "Two things are wrong: the model is measured in the mode of training, "
                  "and a short batch weighs as much as a full one.",
-                 "Begin with `model.eval()`.")
+                 "In which mode is the model, and how many rows are behind each mean?")
 def _(model, batches, loss_func):
     losses = [loss_func(model(x), y) for x, y in batches]
     return sum(losses) / len(losses)
