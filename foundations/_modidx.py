@@ -762,6 +762,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'foundations/exercises/chapter1.py')},
             'foundations.exercises.chapter10': { 'foundations.exercises.chapter10._': ( 'tools/exercises/chapter10.html#_',
                                                                                         'foundations/exercises/chapter10.py'),
+                                                 'foundations.exercises.chapter10.fewest_places': ( 'tools/exercises/chapter10.html#fewest_places',
+                                                                                                    'foundations/exercises/chapter10.py'),
                                                  'foundations.exercises.chapter10.fixed_lines': ( 'tools/exercises/chapter10.html#fixed_lines',
                                                                                                   'foundations/exercises/chapter10.py'),
                                                  'foundations.exercises.chapter10.guard_key': ( 'tools/exercises/chapter10.html#guard_key',

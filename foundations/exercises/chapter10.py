@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BEND', 'LATE', 'NET', 'TWICE', 'SHORT', 'LONG', 'replay', 'run', 'needed_lines', 'lives', 'places', 'guard_key',
-           'merged_lines', 'fixed_lines', 'paid_after']
+           'merged_lines', 'fixed_lines', 'fewest_places', 'paid_after']
 
 # %% ../../nbs/tools/exercises/chapter10.ipynb #04e3b439
 import math
@@ -314,6 +314,34 @@ def _(lines, fixed):
 def _(lines, fixed):
     return sorted({*fixed, *[i for i, (name, inputs) in enumerate(lines)
                              if name != "input" and set(inputs) <= set(fixed)]})
+
+# %% ../../nbs/tools/exercises/chapter10.ipynb #cfe06e8a
+@exercise(chapter=10, minutes=10, level="middle", hints=[
+    "Fewer than are alive in one line is impossible. Is that many enough?",
+    "For each line count the lives (made, last) with made <= line <= last.",
+    "The largest of these counts."])
+def fewest_places(lives):
+    "How many places the values need at least: each is taken from `made` to `last read`."
+    return max([sum([a <= i <= b for a, b in lives]) for i, _ in lives], default=0)
+
+@fewest_places.inputs
+def _(rng):
+    yield "short lives", dict(lives=SHORT)
+    yield "long and short ones", dict(lives=LONG)
+    yield "one after the other", dict(lives=[(0, 0), (1, 1), (2, 2)])
+    yield "no value", dict(lives=[])
+
+# %% ../../nbs/tools/exercises/chapter10.ipynb #7c8dc027
+@fewest_places.mistake("all", "Every value is counted.", "Which of them are alive together?")
+def _(lives): return len(lives)
+
+@fewest_places.mistake("ends-free", "In the line that reads it last, a value counts as dead.",
+                       "It is read there: both ends count.")
+def _(lives): return max([sum([a <= i < b for a, b in lives]) for i, _ in lives], default=0)
+
+@fewest_places.mistake("longest", "That is the length of the longest life.",
+                       "Count values, not lines.")
+def _(lives): return max([b - a for a, b in lives], default=0)
 
 # %% ../../nbs/tools/exercises/chapter10.ipynb #f513ed98
 @exercise(chapter=10, minutes=5, hints=[
