@@ -8,6 +8,7 @@ endif
 unexport UV_TORCH_BACKEND       # handed over as an option; uv refuses an empty one in the environment
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+unexport PYTHONDONTWRITEBYTECODE        # .venv keeps what was compiled: else PyTorch takes twice as long to start, each time
 INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt -e '.[dev]'
 
 help:            ## list the targets

@@ -50,7 +50,7 @@ def bars(result, works):
     panels = [(f"{work}\n{case}", one) for work in works for case, one in result["found"].get(work, {}).items()]
     said = "; ".join(f"{title}: ".replace("\n", ", ") + ", ".join(f"{n} {r:.2f}" for n, r in ratios(one).items()) for title, one in panels)
     rows = -(-len(panels) // 2)
-    fig = figure(10, 2.9 * rows, f"Ratios of times to the base, the smaller the faster. {said}.")
+    fig = figure(10, 2.9 * rows, f"Ratios to the base, of times and of memory: the smaller, the faster or the less. {said}.")
     axes = fig.subplots(rows, 2, squeeze=False).ravel()
     for ax in axes[len(panels):]: ax.set_visible(False)
     for ax, (title, one) in zip(axes, panels):
@@ -66,7 +66,7 @@ def bars(result, works):
         ax.margins(x=0.2)
         ax.set_title(title, fontsize=9)
         ax.tick_params(labelsize=8)
-        ax.set_xlabel(f"time, as a multiple of {one['base']}", fontsize=8)
+        ax.set_xlabel(f"{'memory' if one['unit'] == 'MB' else 'time'}, as a multiple of {one['base']}", fontsize=8)
         open_axes(ax)
     return fig
 

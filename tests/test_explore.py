@@ -94,6 +94,16 @@ def test_the_verdicts_are_numpys(a, b):
     assert all(answer in q.choices for q, answer in zip(walk.questions.values(), answers) if q.choices)
 
 
+@pytest.mark.parametrize("k", [2, 3, 4, 5])
+def test_in_the_end_all_of_a_ring_have_the_sum(k):
+    walk = explore.ring_stepper(k)
+    shown = [re.findall(r"<td[^>]*>(?:<b>)?(\d+)", frame) for frame in walk.frames]
+    assert len(shown) == 1 + 2 * (k - 1) and all(len(numbers) == k * k for numbers in shown)
+    assert set(shown[-1]) == {"1" * k} and shown[1][k] == str(walk.questions[1].answer) == "11"
+    for frame, question in walk.questions.items():
+        if "complete" in question.text: assert shown[frame].count("1" * k) == question.answer
+
+
 def test_a_graph_asks_for_values_and_gradients():
     x, y = Tensor(2.0, requires_grad=True), Tensor(3.0, requires_grad=True)
     walk = explore.graph_stepper(x * y + x, dict(x=x, y=y))
@@ -110,6 +120,7 @@ def test_a_graph_asks_for_values_and_gradients():
     (lambda: explore.matmul_grad_stepper([[1]], [[1, 2]], [[3]]), ValueError, "matmul_grad: "),
     (lambda: explore.matmul_grad_stepper(np.ones((0, 2)), np.ones((0, 3)), np.ones((3, 2))), ValueError, "an empty matrix"),
     (lambda: explore.broadcast_stepper((2, -1), (3,)), ValueError, "-1"),
+    (lambda: explore.ring_stepper(1), ValueError, "expected 2 to 5 workers"),
     (lambda: explore.graph_stepper(3), TypeError, "expected a tensor"),
     (lambda: explore.chain_stepper({}, ["a"], [{}]), ValueError, "1 boxes, 0 values"),
     (lambda: explore.sliders(print), ValueError, "expected an option"),

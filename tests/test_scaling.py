@@ -12,6 +12,7 @@ from foundations.files import load
 from foundations.nn import functional as F
 from foundations.scaling.__main__ import main
 from foundations.scaling.checkpoints import newest
+from foundations.scaling.workers import place
 
 test_near.__test__ = False
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +91,8 @@ def test_the_time_of_a_step():
 
 WRONG = {"--batch 0": "argument --batch: 0 is not a whole number, 1 or more", "--engine jax": "invalid choice: 'jax'",
          "--lr fast": "fast is not a number, 0 or more", "--momentum 2": "2 is not between 0 and 1", "--epoch 3": "unrecognized arguments: --epoch 3",
-         "--data nowhere": "--data is nowhere; expected small, full, or a folder", "--lr 1e6 --rows 300": "is the learning rate too large?"}
+         "--data nowhere": "--data is nowhere; expected small, full, or a folder", "--compile --engine torch": "--compile is for --engine ours",
+         "--lr 1e6 --rows 300": "is the learning rate too large?"}
 
 @pytest.mark.parametrize("args", WRONG)
 def test_what_is_wrong_is_one_clear_line(args, capsys):
@@ -99,7 +101,7 @@ def test_what_is_wrong_is_one_clear_line(args, capsys):
     assert stopped.value.code and said.count("\n") == 1 and said.startswith("foundations.scaling: ") and WRONG[args] in said
 
 
-ARGUMENTS = "data", "rows", "epochs", "batch", "lr", "momentum", "seed", "engine", "folder", "every", "seconds"
+ARGUMENTS = "data", "rows", "epochs", "batch", "lr", "momentum", "seed", "engine", "compile", "folder", "every", "seconds"
 
 def test_help_names_every_argument(capsys):
     with pytest.raises(SystemExit): main(["--help"])
@@ -121,6 +123,23 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path, capsys):
     assert same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_a_compiled_run_says_and_ends_as_the_eager_one(tmp_path, capsys):
+    args = ["--rows", "300", "--epochs", "2", "--folder"]          # 5 steps an epoch, the last of 44 rows
+    main([*args, str(tmp_path / "eager")])
+    eager = capsys.readouterr().out
+    main([*args, str(tmp_path / "compiled"), "--compile"])
+    assert capsys.readouterr().out == eager and re.fullmatch(r"accuracy on the validation set: \d+\.\d %", eager.splitlines()[-1])
+    one, two = state_in(tmp_path / "eager"), state_in(tmp_path / "compiled")
+    for name in one: assert tdist(two[name], one[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("gpus, processes, which, device, backend", [
+    (0, 1, 0, "cpu", "gloo"), (0, 2, 1, "cpu", "gloo"), (1, 2, 0, "cpu", "gloo"), (3, 4, 2, "cpu", "gloo"),
+    (1, 1, 0, "cuda:0", "cpu:gloo,cuda:nccl"), (2, 2, 1, "cuda:1", "cpu:gloo,cuda:nccl"), (8, 4, 3, "cuda:3", "cpu:gloo,cuda:nccl")])
+def test_nccl_where_each_process_has_a_gpu(gpus, processes, which, device, backend):
+    assert place(gpus, processes, which) == (device, backend)
+
+
 def state_in(folder): return newest(folder)[1]
 def same(one, other):
     "Do two runs end with the very same numbers?"
@@ -132,7 +151,6 @@ def same(one, other):
 
 torch = pytest.mark.skipif(not shutil.which("torchrun", path=Path(sys.executable).parent), reason="PyTorch is not installed")
 ENV = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")} | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-COMMAND = [sys.executable, "-u", "-m", "foundations.scaling"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
@@ -146,7 +164,7 @@ def free_port():
 def running(*command, **env):
     "A program, in a session of its own that ends with the block."
     process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=ENV | env, start_new_session=True, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     timer = threading.Timer(PATIENCE, lambda: os.killpg(process.pid, signal.SIGKILL))
     timer.start()
     try: yield process
@@ -175,44 +193,65 @@ STEPS = """
 import sys, numpy as np
 from foundations.files import save
 from foundations.scaling import parts
-from foundations.scaling.engines import Ours, Torch
+from foundations.scaling.engines import Compiled, Ours, Torch
 from foundations.scaling.workers import group
 rng, kept = np.random.default_rng(0), {}
 x, y = rng.standard_normal((24, 784), np.float32), rng.integers(10, size=24)
 with group(60) as processes:
-    for kind in (Ours, Torch):
+    for kind in (Ours, Compiled, Torch):
         engine = kind(processes, 0.05, 0.9, seed=0)
-        for step, rows in enumerate([24, 7, 1, 2, 24, 24]):          # of 7 rows two processes have 3 and 4, of 1 none and 1
+        for step, rows in enumerate([24, 7, 1, 2, *[24] * 4]):       # of 7 rows two processes have 3 and 4, of 1 none and 1
             mine = parts(rows, processes.size)[processes.rank]
             loss = np.array([engine.step(x[mine], y[mine], rows)])
             processes.all_reduce(loss)()
             kept |= {f"{kind.__name__} {step} {name}": v.copy() for name, v in engine.state().items()}
             kept[f"{kind.__name__} {step} loss"] = loss
+        if kind is Compiled: assert engine.part.plans and not engine.part.why
     if processes.rank == 0: save(kept, sys.argv[1])
 """
-
-@torch
-def test_two_processes_make_the_steps_of_one(tmp_path, monkeypatch):
-    "Both engines; with uneven parts, and with a rank that has no rows."
-    with ranks(2, sys.executable, "-c", STEPS, tmp_path / "2.npz") as processes:
-        monkeypatch.setattr(sys, "argv", ["here", str(tmp_path / "1.npz")])
-        exec(STEPS, {})
-        finished(processes)
-    one, two = (load(tmp_path / f"{k}.npz") for k in (1, 2))
-    assert one.keys() == two.keys() and len(one) == 2 * 6 * 9
-    for name in one: assert tdist(two[name], one[name]) < 2e-5, name
-    for name in one:
-        if name.startswith("Ours"): assert tdist(one[name.replace("Ours", "Torch")], one[name]) < 2e-5, name
-
-
 RUN = ["--epochs", "6", "--every", "20", "--batch", "100"]
+PAIR = STEPS + """
+import os
+from contextlib import redirect_stdout
+from foundations.scaling.__main__ import main
+_, _, folder, *ports = sys.argv
+def meet(): os.environ["MASTER_PORT"] = ports.pop()
+meet()
+with open(f"{folder}-{processes.rank}.txt", "w") as said, redirect_stdout(said): main([*RUN, "--folder", folder])
+print("done", flush=True)
+input()
+meet()
+main(["--epochs", "1000", "--seconds", "3"])
+"""
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    "The folder of a run of two processes that nobody disturbs, and what it printed."
-    folder = tmp_path_factory.mktemp("scaling") / "undisturbed"
-    with ranks(2, *COMMAND, *RUN, "--folder", folder) as processes: said = finished(processes)
-    return folder, said
+def pair(tmp_path_factory):
+    "Two processes, started once: the steps; a run that nobody disturbs; and, once they are told to, one without end."
+    folder = tmp_path_factory.mktemp("scaling")
+    program = [sys.executable, "-u", "-c", f"RUN = {RUN}\n{PAIR}", folder / "2.npz", folder / "undisturbed", free_port(), free_port()]
+    with ranks(2, *program) as processes, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["here", str(folder / "1.npz")])
+        exec(STEPS, {})                               # one process, this one
+        assert all(p.stdout.readline() == "done\n" for p in processes), [p.communicate() for p in processes]
+        yield folder, processes
+
+
+@pytest.fixture
+def undisturbed(pair):
+    "The folder of the run that nobody disturbs, and what each of its processes printed."
+    return pair[0] / "undisturbed", [(pair[0] / f"undisturbed-{rank}.txt").read_text() for rank in (0, 1)]
+
+
+@torch
+def test_two_processes_make_the_steps_of_one(pair):
+    "All engines; with uneven parts, and with a rank that has no rows."
+    one, two = (load(pair[0] / f"{k}.npz") for k in (1, 2))
+    assert one.keys() == two.keys() and len(one) == 3 * 8 * 9
+    for name in one: assert tdist(two[name], one[name]) < 2e-5, name
+    ours = [name for name in one if name.startswith("Ours")]
+    for name in ours: assert tdist(one[name.replace("Ours", "Torch")], one[name]) < 2e-5, name
+    for name in ours:                                 # straight code is the same step
+        for found in (one, two): assert tdist(found[name.replace("Ours", "Compiled")], found[name]) < 1e-6, name
 
 
 @torch
@@ -240,24 +279,27 @@ def test_a_worker_that_is_killed_changes_nothing_in_the_end(undisturbed, tmp_pat
 
 
 @torch
-def test_a_rank_that_hangs_is_named():
-    with ranks(2, *COMMAND, "--epochs", "1000", "--seconds", "3") as (first, second):
-        assert "epoch 1 " in first.stdout.readline()
-        os.kill(second.pid, signal.SIGSTOP)
-        error = first.communicate()[1].splitlines()[-1]
+def test_a_rank_that_hangs_is_named(pair):
+    first, second = pair[1]
+    for p in pair[1]: print(file=p.stdin, flush=True)
+    assert "epoch 1 " in first.stdout.readline()
+    os.kill(second.pid, signal.SIGSTOP)
+    error = first.communicate()[1].splitlines()[-1]
     assert first.returncode == 1
     assert error == "foundations.scaling: rank 1 of 2 did not answer within 3 s; rank 0 waited in vain"
 
 
 @torch
-def test_a_port_that_is_taken_is_said_in_one_line():
+def test_a_port_that_is_taken_is_said_in_one_line(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        place = dict(RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        with running(*COMMAND, "--seconds", "5", **place) as first: error = first.communicate()[1].splitlines()[-1]
-    assert first.returncode == 1 and error.startswith(f"foundations.scaling: 127.0.0.1:{port} is taken by another program")
+        env = dict(RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        for name, value in env.items(): monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as stopped: main(["--seconds", "5"])
+    said = str(stopped.value.code)
+    assert said.startswith(f"foundations.scaling: 127.0.0.1:{port} is taken by another program") and "\n" not in said
 
 
 # ---- on two machines, as nearly as one can have them ----

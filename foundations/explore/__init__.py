@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Stepper', 'Question', 'sliders', 'boxes', 'matmul_stepper', 'matmul_grad_stepper', 'matmul_box', 'broadcast_stepper',
            'broadcast_box', 'strides_table', 'strides_box', 'chain_stepper', 'graph_stepper', 'expression_stepper',
-           'graph_box', 'score_bars', 'score_sliders']
+           'graph_box', 'ring_stepper', 'score_bars', 'score_sliders']
 
 # %% ../../nbs/tools/explore.ipynb #734fbad0
 from .axes import broadcast_box, broadcast_stepper, strides_box, strides_table
@@ -13,10 +13,11 @@ from .controls import boxes, sliders
 from .expressions import expression_stepper, graph_box
 from .graphs import chain_stepper, graph_stepper
 from .products import matmul_box, matmul_grad_stepper, matmul_stepper
+from .rings import ring_stepper
 from .scores import score_bars, score_sliders
 from .steppers import Question, Stepper
 
 # %% ../../nbs/tools/explore.ipynb #53fe49b2
 _all_ = [Stepper, Question, sliders, boxes, matmul_stepper, matmul_grad_stepper, matmul_box,
          broadcast_stepper, broadcast_box, strides_table, strides_box, chain_stepper, graph_stepper,
-         expression_stepper, graph_box, score_bars, score_sliders]
+         expression_stepper, graph_box, ring_stepper, score_bars, score_sliders]

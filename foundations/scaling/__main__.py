@@ -16,7 +16,7 @@ import numpy as np
 from ..data import mnist, normalize
 from . import parts
 from .checkpoints import keep, newest
-from .engines import Ours, Torch
+from .engines import Compiled, Engine, Ours, Torch
 from .workers import Group, Lost, group
 from ..training import DataLoader, Dataset, evaluate
 
@@ -53,11 +53,15 @@ def parsed(args: list[str] | None) -> argparse.Namespace:
     add("--momentum", type=within(float, 0, 1, "between 0 and 1"), default=0.8, help="(0.8)")
     add("--seed", type=within(int, 0, 2**63, "a whole number, 0 or more"), default=0, help="(0)")
     add("--engine", choices=["ours", "torch"], default="ours", help="(ours)")
+    add("--compile", action="store_true", help="run each process's part as straight code")
     add("--folder", type=Path, help="keep checkpoints here, and go on from the last one in it")
     add("--every", type=count, help="steps between checkpoints, beside one after each epoch")
     add("--seconds", type=within(float, 0.1, 1e6, "a time in seconds"), default=60,
         help="how long a process waits for another (60)")
-    return parser.parse_args(args)
+    said = parser.parse_args(args)
+    if said.compile and said.engine != "ours": parser.error(
+        "--compile is for --engine ours; for PyTorch's models there is torch.compile")
+    return said
 
 # %% ../../nbs/tools/scaling/command.ipynb #d08d173b
 def digits(data: str,                      # "small", "full", or a folder
@@ -73,7 +77,7 @@ def digits(data: str,                      # "small", "full", or a folder
     return Dataset(normalize(x, mean, std), y), Dataset(normalize(x_valid, mean, std), y_valid)
 
 # %% ../../nbs/tools/scaling/command.ipynb #1cd22dc1
-def resumed(folder: Path | None, engine: Ours | Torch, processes: Group,
+def resumed(folder: Path | None, engine: Engine, processes: Group,
             settings: dict[str, float]) -> int:
     "How many steps were made before; the engine goes on from there. ValueError for another run's."
     state = {name: np.array(x) for name, x in engine.state().items()}
@@ -107,8 +111,9 @@ def measured(engine: Ours | Torch, valid: Dataset, processes: Group, loss: float
 def train(said: argparse.Namespace, processes: Group):
     "All steps from the last checkpoint on; says how it goes, and in the end the accuracy."
     data, valid = digits(said.data, said.rows)
-    kind, per_epoch = {"ours": Ours, "torch": Torch}[said.engine], math.ceil(len(data) / said.batch)
+    kind = Torch if said.engine == "torch" else Compiled if said.compile else Ours
     engine = kind(processes, said.lr, said.momentum, said.seed)
+    per_epoch = math.ceil(len(data) / said.batch)
     settings = dict(batch=said.batch, lr=said.lr, momentum=said.momentum, seed=said.seed,
                     rows=len(data))
     since = start = resumed(said.folder, engine, processes, settings)
@@ -141,7 +146,7 @@ def order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-def finite(engine: Ours | Torch, step: int):
+def finite(engine: Engine, step: int):
     "FloatingPointError unless all parameters are finite."
     for name, x in engine.state().items():
         if not np.isfinite(x).all(): raise FloatingPointError(
