@@ -727,6 +727,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'foundations/draw/graphs.py')},
             'foundations.draw.letters': { 'foundations.draw.letters.grids': ( 'tools/draw/letters.html#grids',
                                                                               'foundations/draw/letters.py'),
+                                          'foundations.draw.letters.grids_of': ( 'tools/draw/letters.html#grids_of',
+                                                                                 'foundations/draw/letters.py'),
                                           'foundations.draw.letters.largest': ( 'tools/draw/letters.html#largest',
                                                                                 'foundations/draw/letters.py'),
                                           'foundations.draw.letters.one_grid': ( 'tools/draw/letters.html#one_grid',
