@@ -5,6 +5,8 @@ __all__ = ['running_mean', 'Kept', 'array_of', 'Anew', 'kept', 'Plain', 'Idle', 
            'NoBias', 'sequential', 'Row', 'steps_for', 'in_a_row', 'Listed', 'Hidden', 'each_alone', 'first_alone']
 
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #e1506dd4
+from typing import Any
+
 import numpy as np
 
 from .. import nn
@@ -266,7 +268,7 @@ class Row(nn.Module):
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #cdd85ad4
 def steps_for(fn, steps):
     "Modules that give a · x + b, on the Module on which the learner's class stands."
-    base = next((c for c in getattr(fn, "__mro__", ()) if c.__name__ == "Module"), nn.Module)
+    base: Any = next((c for c in getattr(fn, "__mro__", ()) if c.__name__ == "Module"), nn.Module)
 
     class Step(base):
         def __init__(self, a, b):
@@ -331,6 +333,7 @@ class Hidden(nn.Module):
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c2e9c804
 def each_alone(self, x):
     "Every module is given the input itself."
+    out = x
     for module in self.children(): out = module(x)
     return out
 
