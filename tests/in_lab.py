@@ -12,6 +12,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 SETTINGS = {                                        # every cell on the page, and no question about news
     "notebook-extension/tracker": '{"windowingMode": "none"}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "apputils-extension/themes": f'{{"theme": "JupyterLab {os.environ.get("THEME", "light").title()}"}}',   # THEME=dark
 }
 KERNEL = dict(kernelspec=dict(name="python3", display_name="Python 3"))
 

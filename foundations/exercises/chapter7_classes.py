@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['running_mean', 'Kept', 'array_of', 'Anew', 'kept', 'Plain', 'Idle', 'autoencoder', 'Tied', 'tied', 'Bare', 'Untied',
-           'NoBias']
+           'NoBias', 'sequential', 'Row', 'steps_for', 'in_a_row', 'Listed', 'Hidden', 'each_alone', 'first_alone']
 
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #e1506dd4
+from typing import Any
+
 import numpy as np
 
 from .. import nn
@@ -240,3 +242,113 @@ class NoBias(Tied):
         nn.Module.__init__(self)
         self.encode = Linear(n, n_hidden)
     def forward(self, x): return functional.linear(self.hidden(x), self.encode.weight.T)
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #de956ee6
+@exercise(chapter=7, minutes=5, level="easy", hints=[
+    "A list as an attribute hides its modules. An attribute for each of them does not.",
+    "`setattr(self, str(i), module)`, for i from 0: the attribute \"0\", the attribute \"1\" ...",
+    "`enumerate(modules)` gives each with its place; and `children()` gives all that are "
+    "registered, in their order.",
+    "In `forward`: `for module in self.children(): x = module(x)`, then `return x`."])
+def sequential(*modules):
+    "A module of modules in a row: each takes what the one before it gave."
+    return Row(*modules)
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #860031a4
+class Row(nn.Module):
+    "Modules in a row; a mistake changes one method."
+    def __init__(self, *modules):
+        super().__init__()
+        for i, module in enumerate(self.held(modules)): setattr(self, str(i), module)
+
+    def held(self, modules): return modules
+    def forward(self, x):
+        for module in self.children(): x = module(x)
+        return x
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #cdd85ad4
+def steps_for(fn, steps):
+    "Modules that give a · x + b, on the Module on which the learner's class stands."
+    base: Any = next((c for c in getattr(fn, "__mro__", ()) if c.__name__ == "Module"), nn.Module)
+
+    class Step(base):
+        def __init__(self, a, b):
+            super().__init__()
+            self.a, self.b = a, b
+
+        def forward(self, x): return self.a * x + self.b
+
+    return [Step(a, b) for a, b in steps]
+
+@sequential.inputs
+def _(rng):
+    x = rng.normal(size=(2, 3))
+    yield "one module, 2 x + 1", dict(steps=[(2, 1)], x=x)
+    yield "2 x, then x + 3", dict(steps=[(2, 0), (1, 3)], x=x)
+    yield "three modules", dict(steps=[(1, 2), (3, 0), (-1, 5)], x=x)
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #aece49de
+@sequential.observe
+def _(fn, steps, x):
+    modules = steps_for(fn, steps)
+    model = fn(*modules)
+    yield "what it gives", model(x)
+    found = list(model.modules())
+    yield "how many of the modules in it are found", sum(m in found for m in modules)
+    model.eval()
+    yield "how many of them are in training after eval", sum(m.training for m in modules)
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #24679a6a
+def in_a_row(**changes):
+    "The class with other methods."
+    return type("Row", (Row,), {"held": Row.held} | changes)
+
+@sequential.also_right
+class Listed(nn.Module):
+    "With a ModuleList."
+    def __init__(self, *modules):
+        super().__init__()
+        self.layers = nn.ModuleList(modules)
+
+    def forward(self, x):
+        for layer in self.layers: x = layer(x)
+        return x
+
+sequential.right.append(nn.Sequential)
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #11bde26f
+@sequential.mistake(
+    "plain-list", "The row works, but its modules are in a plain list, or tuple: their parameters "
+    "are not found, and `eval` does not reach them.",
+    "What is registered when it becomes an attribute?")
+class Hidden(nn.Module):
+    "A list as an attribute."
+    def __init__(self, *modules):
+        super().__init__()
+        self.modules_in_a_row = list(modules)
+
+    def forward(self, x):
+        for module in self.modules_in_a_row: x = module(x)
+        return x
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #c2e9c804
+def each_alone(self, x):
+    "Every module is given the input itself."
+    out = x
+    for module in self.children(): out = module(x)
+    return out
+
+def first_alone(self, x):
+    "A `return` within the loop."
+    for module in self.children(): return module(x)
+
+sequential.mistake(
+    "each-alone", "Every module is given the first input, so only the last one counts.",
+    "What does the second module take?")(in_a_row(forward=each_alone))
+sequential.mistake(
+    "first-alone", "It gives what the first module gave: it returns within the loop.",
+    "How far is `return` to the right?")(in_a_row(forward=first_alone))
+sequential.mistake(
+    "backwards", "The modules run from the last to the first.",
+    "The first that is given is the first that runs.")(
+    in_a_row(held=lambda self, modules: modules[::-1]))

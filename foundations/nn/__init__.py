@@ -441,7 +441,7 @@ class Sequential(Container):
         if isinstance(i, slice): return type(self)(dict(list(self._modules.items())[i]))
         return self._modules[self.name_at(i)]
 
-
+# %% ../../nbs/07_nn.ipynb #cc531c8e
 def module_for(container: Module, module) -> Module:
     "The module; TypeError for what is none."
     if isinstance(module, Module): return module
