@@ -8,6 +8,7 @@ __all__ = ['BEND', 'LATE', 'NET', 'TWICE', 'SHORT', 'LONG', 'replay', 'run', 'ne
 
 # %% ../../nbs/tools/exercises/chapter10.ipynb #04e3b439
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _(rng):
     yield "one input", dict(lines=[("input", ()), ("exp", (0,))], arrays=[u])
 
 # %% ../../nbs/tools/exercises/chapter10.ipynb #7e7ea1bd
-def run(lines, arrays, order=tuple, pick=next):
+def run(lines, arrays, order: Callable = tuple, pick: Callable = next):
     "As `replay`, with a mistake in the order of inputs, or in the array that is picked."
     values, left = [], iter(arrays)
     for name, inputs in lines:
