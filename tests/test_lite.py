@@ -6,6 +6,7 @@ as far as Python goes without NumPy, which is published elsewhere: these tests a
 import functools, http.server, json, os, subprocess, sys, threading
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from in_lab import expect, run_all
@@ -50,6 +51,18 @@ def test_numpy_comes_from_one_place(lite, packages):
     places = {p["file_name"].rpartition("/")[0] for p in packages.values() if "://" in p["file_name"]}
     if WHOLE: assert (lite / PYODIDE / packages["numpy"]["file_name"]).is_file()
     else: assert len(places) == 1 and "://" in packages["numpy"]["file_name"]
+
+
+@pytest.mark.parametrize("name, link", [("01_matmul", "lite/lab/index.html?path=01_matmul.ipynb"), ("tools/timing", "../lite/lab/index.html?path=tools/timing.ipynb"),
+                                        ("index", None), ("api/foundations.shapes", None)])
+def test_a_page_has_a_button_where_the_notebooks_run_beside_it(lite, monkeypatch, name, link):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from conf import run_here
+    for along in (True, False):
+        app, context = SimpleNamespace(tags=SimpleNamespace(has=lambda tag: along and tag == "lite")), {"header_buttons": []}
+        run_here(app, name, "page.html", context, None)
+        assert [button["url"] for button in context["header_buttons"]] == ([link] if along and link else [])
+    assert not link or (lite / "files" / f"{name}.ipynb").is_file() and (lite / "lab/index.html").is_file()
 
 
 # ---- in a browser ----
