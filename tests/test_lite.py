@@ -62,7 +62,7 @@ def test_a_page_has_a_button_where_the_notebooks_run_beside_it(lite, monkeypatch
         app, context = SimpleNamespace(tags=SimpleNamespace(has=lambda tag: along and tag == "lite")), {"header_buttons": []}
         run_here(app, name, "page.html", context, None)
         assert [button["url"] for button in context["header_buttons"]] == ([link] if along and link else [])
-    assert not link or (lite / "files" / f"{name}.ipynb").is_file() and (lite / "lab/index.html").is_file()
+    assert not link or ((lite / "files" / f"{name}.ipynb").is_file() and (lite / "lab/index.html").is_file())
 
 
 # ---- in a browser ----
