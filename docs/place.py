@@ -17,6 +17,11 @@ def blob(path, lines=""):
     return f"{REPOSITORY}/blob/{BRANCH}/{path}{lines}"
 
 
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def notebooks():
     """All pages, by their path in nbs/. What begins with _ or a dot is none; what the exercises know of a chapter,
     their answers among it, is read in the repository."""

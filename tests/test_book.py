@@ -2,7 +2,7 @@
 
 Needs Sphinx, what npm has to give (fetched once) and Chromium; says which of them is missing.
 """
-import functools, http.server, re, subprocess, sys, threading
+import functools, http.server, json, re, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -81,7 +81,8 @@ def test_directives_are_obeyed_and_never_shown(site):
 
 def test_every_chapter_folds_its_solutions(site):
     for page in sorted((ROOT / "nbs").glob("[0-9]*.ipynb")):
-        wanted = page.read_text(encoding="utf-8").count('"source_hidden": true')
+        cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+        wanted = sum(cell["metadata"].get("jupyter", {}).get("source_hidden", False) and cell["source"][0] != "#| hide\n" for cell in cells)
         assert (site / f"{page.stem}.html").read_text(encoding="utf-8").count(" hide above-input") == wanted, page.name
 
 

@@ -174,8 +174,12 @@ def test_an_interrupt_leaves_no_child(double):
     assert len(children()) == before
 
 
-def test_without_a_fork(double, monkeypatch):
-    monkeypatch.delattr(os, "fork", raising=False)
+@pytest.mark.parametrize("where", ["windows", "browser"])
+def test_without_a_fork(double, monkeypatch, where):
+    if where == "windows": monkeypatch.delattr(os, "fork", raising=False)
+    else:                                                    # Python there has a fork that raises
+        monkeypatch.setattr(sys, "platform", "emscripten")
+        monkeypatch.setattr(running, "forked", None)
     assert check("double", lambda x: x + x).status == "solved"
     assert check("double", lambda x: -2 * x).mistake == "sign"
     def loops(x):

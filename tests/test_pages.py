@@ -1,8 +1,10 @@
 """The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
-import json, re
+import configparser, json, re, sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
@@ -53,6 +55,24 @@ def test_a_page_has_no(page, check):
     cells = json.loads(page.read_text())["cells"]
     wrong = [f"cell {i}: {what}" for i, cell in enumerate(cells) for what in check(cell)]
     if wrong: pytest.fail(f"{page.name}: {len(wrong)}\n" + "\n".join(wrong), pytrace=False)
+
+
+SETTINGS = configparser.ConfigParser(interpolation=None)
+SETTINGS.read(ROOT / "settings.ini", encoding="utf-8")
+REPOSITORY = "git+https://github.com/{user}/{repo}".format(**SETTINGS["DEFAULT"])
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem[:2].isdigit()], ids=lambda page: page.stem)
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_chapter_brings_the_package_where_it_is_missing(page, installed, monkeypatch):
+    "Before anything of the package is asked for, folded; the one place in a chapter that names the repository."
+    code = [cell for cell in json.loads(page.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    [first] = [cell for cell in code if REPOSITORY in source(cell)]
+    assert not any("foundations" in source(cell) for cell in code[:code.index(first)]) and first["metadata"]["jupyter"]["source_hidden"]
+    run, asked = TransformerManager().transform_cell(source(first)), []
+    if not installed: monkeypatch.setitem(sys.modules, "foundations", None)          # as if it could not be found
+    exec(run, {"get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *line: asked.append(line))})
+    assert asked == ([] if installed else [("pip", f"install -q {REPOSITORY}")])
 
 
 def shown(**data): return {"output_type": "display_data", "data": data, "metadata": {}}
