@@ -70,6 +70,7 @@ def test_a_chapter_brings_the_package_where_it_is_missing(page, installed, monke
     [first] = [cell for cell in code if REPOSITORY in source(cell)]
     assert not any("foundations" in source(cell) for cell in code[:code.index(first)]) and first["metadata"]["jupyter"]["source_hidden"]
     run, asked = TransformerManager().transform_cell(source(first)), []
+    for library in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM"): monkeypatch.setenv(f"{library}_THREADS", "1")     # as it sets them itself
     if not installed: monkeypatch.setitem(sys.modules, "foundations", None)          # as if it could not be found
     exec(run, {"get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *line: asked.append(line))})
     assert asked == ([] if installed else [("pip", f"install -q {REPOSITORY}")])
