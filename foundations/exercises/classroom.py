@@ -78,9 +78,8 @@ def in_place(source: str, module: str, later: str, own: set[str] | None = None) 
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #d5a50bb0
 def plain_python(source: str) -> str:
-    "A cell without the lines that only Jupyter reads."
-    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line
-                     for line in source.splitlines())
+    "A cell with `pass` in place of the lines that only Jupyter reads."
+    return re.sub(r"(?m)^([ \t]*)[%!].*", r"\1pass", source)
 
 
 def outer_names(source: str) -> set[str]:
