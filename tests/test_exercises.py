@@ -257,8 +257,9 @@ def defined(cell, space):
 
 
 def fits(fn, ex):
-    "Is it a class or a function, as the exercise asks, and does it take the same?"
-    if isinstance(fn, type) != isinstance(ex.solve, type): return False
+    "Is it a class or a function, as the exercise asks, and does it take the same? A class is a function of what it is made with."
+    same = list(inspect.signature(fn).parameters) == list(inspect.signature(ex.solve).parameters)
+    if isinstance(fn, type) != isinstance(ex.solve, type) and not same: return False
     with contextlib.suppress(TypeError): return bool(ex.use or inspect.signature(fn).bind(*ex.trials()[0].args.values()))
     return False
 
@@ -296,7 +297,7 @@ def test_a_solution_on_the_page_passes_its_check(page):
         met |= {r.name for r in reports if r.status == "solved"}
         assert not reports or met & set(asked), f"{page.name}: {reports[-1]}"
     names = {name for cell in cells for name, _ in checked(cell.source)}
-    assert met and 3 * len(names - met) <= max(9, len(names)), f"{page.name}: nothing on the page solves {names - met}"
+    assert met and len(names - met) <= 3, f"{page.name}: nothing on the page solves {names - met}"
 
 
 @paged
@@ -367,7 +368,7 @@ def table(handed_out, tmp_path_factory):
     sources = [c.source for c in handed_out.cells]
     at = sources.index(STUB)
     for name, cells in LEARNERS.items(): notebook(folder / ((name == "eve" and "loops") or "class") / name / "01_page.ipynb", *sources[:at], *cells, *sources[at + 1:])
-    for part, seconds in (("class", 120), ("loops", 25 * running.patience())):
+    for part, seconds in (("class", 120), ("loops", 15 * running.patience())):
         collect(folder / part, folder / "out.csv", seconds=seconds, gigabytes=4)
         with open(folder / "out.csv", newline="") as file: found |= {row["learner"]: row for row in csv.DictReader(file)}
     return {name: found[name] for name in LEARNERS}

@@ -6,7 +6,7 @@
 __all__ = ['RESERVED', 'Incompatible', 'Parameter', 'Registry', 'registered_in', 'why_missing', 'check_attribute', 'check_name',
            'Tree', 'Parametric', 'joined', 'once', 'Buffered', 'State', 'Stateful', 'misfits', 'overwrite',
            'Switchable', 'Module', 'recast', 'tree_text', 'Linear', 'ReLU', 'Tanh', 'Sigmoid', 'not_in_place',
-           'Flatten', 'Dropout', 'Container', 'Sequential', 'module_for', 'ModuleList', 'Loss', 'MSELoss',
+           'Flatten', 'Dropout', 'module_for', 'Container', 'Sequential', 'ModuleList', 'Loss', 'MSELoss',
            'CrossEntropyLoss', 'functional', 'as_numpy', 'is_whole_number', 'random_generator', 'state_arrays', 'utils',
            'GELU', 'Conv2d', 'Embedding', 'LayerNorm', 'MaxPool2d']
 
@@ -399,6 +399,13 @@ class Dropout(Module):
 
     def extra_repr(self): return f"p={self.p}, inplace={self.inplace}"
 
+# %% ../../nbs/07_nn.ipynb #cc531c8e
+def module_for(container: Module, module) -> Module:
+    "The module; TypeError for what is none."
+    if isinstance(module, Module): return module
+    raise TypeError(f"{type(container).__name__}: expected modules, got a {type(module).__name__}; "
+                    "for relu(x) there is the module ReLU()")
+
 # %% ../../nbs/07_nn.ipynb #d6f9afcd
 class Container(Module):
     "What Sequential and ModuleList share: modules, registered under 0, 1, 2 ..."
@@ -440,13 +447,6 @@ class Sequential(Container):
     def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice): return type(self)(dict(list(self._modules.items())[i]))
         return self._modules[self.name_at(i)]
-
-# %% ../../nbs/07_nn.ipynb #cc531c8e
-def module_for(container: Module, module) -> Module:
-    "The module; TypeError for what is none."
-    if isinstance(module, Module): return module
-    raise TypeError(f"{type(container).__name__}: expected modules, got a {type(module).__name__}; "
-                    "for relu(x) there is the module ReLU()")
 
 # %% ../../nbs/07_nn.ipynb #d5ea577b
 class ModuleList(Container):
