@@ -210,16 +210,13 @@ class Compiled:
         update_wrapper(self, step)
         self.step, self.write = step, write
         self.plans: list[Plan] = []                    # the newest first
-        self.why, self.warm = "", False                # why it is not compiled; has it run once?
-        self.missed = 0                                # calls in a row for which there was no plan
+        self.why, self.warm, self.missed = "", False, 0     # why not; has it run; calls in vain
 
     def __call__(self, *args: Any) -> Any:
         for plan in self.plans:
             if not plan.accepts(args): continue
-            try: out = plan.run(args) if plan.proven else prove(self, plan, args)
-            except Changed: continue                   # a guard has another answer
-            self.missed = 0
-            return out
+            try: return plan.run(args) if plan.proven else prove(self, plan, args)
+            except Changed: pass                       # a guard has another answer
         return trace(self, args)
 
     def repeat(self, n: int, *args: Any) -> Any:
@@ -294,7 +291,7 @@ def prove(compiled: Compiled, plan: Plan, args: tuple) -> Any:
         if slot.key == "grad" and value is None: slot.set(None)
         elif not alike(value, slot.get()): refuse(compiled, f"{slot.name} ends differently")
     if not alike(out, expected): refuse(compiled, "the program gives another result")
-    plan.proven = not compiled.why
+    plan.proven, compiled.missed = not compiled.why, 0
     return expected
 
 

@@ -140,7 +140,7 @@ def comparison(sign: str):
         return made if made is NotImplemented else guarded(made)
     return method
 
-
+# %% ../../nbs/tools/compiling/traces.ipynb #4185e4ec
 def known(x: "Number") -> Any:
     "What it is now; the program is right only as long as it stays the same."
     comparison("__eq__")(x, plain(x))
@@ -232,7 +232,7 @@ def call_function(like: Any, function, args: tuple, options: dict) -> Any:
     if any(tapes_in(*args, *options.values())): return record(tape, name, args, options, value)
     return Traced(tape, tape.constant(np.asarray(value)))                # np.arange(3, like=x)
 
-
+# %% ../../nbs/tools/compiling/traces.ipynb #c1fa832a
 NO_NUMBERS = ["shape", "ndim", "size", "result_type", "may_share_memory", "shares_memory",
               "iscomplexobj", "isrealobj"]               # what they say hangs on none
 
