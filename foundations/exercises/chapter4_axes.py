@@ -152,7 +152,7 @@ for ex, id, what, look, n in [
 def careless(kept, none, n, stretch):
     "The axis is put back without a look at `keepdims` (kept), or at an axis of None (none)."
     def wrong(dout, x, axis, keepdims):
-        there = kept and keepdims or none and axis is None
+        there = (kept and keepdims) or (none and axis is None)
         return (stretch(dout if there else np.expand_dims(dout, axis), x) / n(x, axis),)
     return wrong
 

@@ -76,10 +76,6 @@ slip("huge-nudge", "The nudge is so large that the curve bends on the way.",
 slip("tiny-nudge", "The nudge is so small that rounding eats it.",
      "A float64 has sixteen digits. How many are left after subtracting?",
      lambda f, x, i, h: two_sided(f, x, i, 1e-14))
-for tiny in (1e-16, 1e-20):
-    slip("tiny-nudge", "The nudge is so small that x + h is x, and f does not move.",
-         "A float64 has sixteen digits. Begin with h = 1e-6.",
-         lambda f, x, i, h, tiny=tiny: two_sided(f, x, i, tiny))
 
 # %% ../../nbs/tools/exercises/chapter4_end.ipynb #fbe1fe83
 @nudge_grad.mistake("whole-numbers", "In an array of whole numbers there is no room for a nudge.",
@@ -111,6 +107,11 @@ def _(f, x):
     out = np.zeros_like(x)
     for i in np.ndindex(x.shape): out[i] = two_sided(f, x.astype(float), i, 1e-6)
     return out
+
+for tiny in (1e-16, 1e-20):
+    slip("tiny-nudge", "The nudge is so small that x + h is x, and f does not move.",
+         "A float64 has sixteen digits. Begin with h = 1e-6.",
+         lambda f, x, i, h, tiny=tiny: two_sided(f, x, i, tiny))
 
 # %% ../../nbs/tools/exercises/chapter4_end.ipynb #e3d99baa
 @exercise(chapter=4, minutes=10, level="middle", returns=("dx",), hints=[

@@ -307,15 +307,15 @@ def _(layers, loss):
     for layer in [loss, *layers]: layer.backward()
 
 # %% ../../nbs/tools/exercises/chapter5.ipynb #356bd12d
+walk_back.mistake("not-called", "No `backward` is called.",
+                  "`layer.backward` names it, `layer.backward()` calls it.")(
+    calling(lambda layers, loss: []))
+
 @walk_back.mistake("longer-list", "It puts the loss into the list itself: the next call of the "
                    "model would go through it, too.", "`[*layers, loss]` is a list of its own.")
 def _(layers, loss):
     layers.append(loss)
     for layer in reversed(layers): layer.backward()
-
-walk_back.mistake("not-called", "No `backward` is called.",
-                  "`layer.backward` names it, `layer.backward()` calls it.")(
-    calling(lambda layers, loss: []))
 
 # %% ../../nbs/tools/exercises/chapter5.ipynb #643fd4f3
 @exercise(chapter=5, minutes=4, level="easy", hints=[
