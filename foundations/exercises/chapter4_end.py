@@ -109,8 +109,8 @@ def _(f, x):
     return out
 
 for tiny in (1e-16, 1e-20):
-    slip("tiny-nudge", "The nudge is so small that x + h is x, and f does not move.",
-         "A float64 has sixteen digits. Begin with h = 1e-6.",
+    slip("tiny-nudge", "The nudge is so small that rounding eats it.",
+         "A float64 has sixteen digits. How many are left after subtracting?",
          lambda f, x, i, h, tiny=tiny: two_sided(f, x, i, tiny))
 
 # %% ../../nbs/tools/exercises/chapter4_end.ipynb #e3d99baa
