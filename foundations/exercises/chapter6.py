@@ -10,6 +10,7 @@ __all__ = ['GRAPHS', 'Sum', 'Product', 'grown', 'chain', 'Node', 'count_uses', '
 # %% ../../nbs/tools/exercises/chapter6.ipynb #26fd5a74
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -159,14 +160,14 @@ def _(result):
     return uses
 
 # %% ../../nbs/tools/exercises/chapter6.ipynb #92c5bad2
-def counting(first, later=1, each=tuple, result=0):
-    "Counts that begin so and grow by so much, over such arguments."
+def counting(first, each: Callable = tuple, result=0):
+    "Counts that begin so, over such arguments."
     def wrong(top):
         counts, found = {top: result}, [top]
         for t in found:
             for a in each(t.args):
                 if a not in counts: found.append(a)
-                counts[a] = counts[a] + later if a in counts else first
+                counts[a] = counts[a] + 1 if a in counts else first
         return counts
     return wrong
 
