@@ -29,14 +29,14 @@ class Node:
     base: "Node | None"          # of a view: the array at whose memory it looks, its first input
 
     def __repr__(self) -> str: return f"%{self.number}"
-    def inputs(self) -> Iterator["Node"]: return nodes_in((self.args, self.options))
+    def inputs(self) -> Iterator["Node"]:
+        "The lines that it reads."
+        return nodes_in((self.args, self.options))
 
     @property
-    def shape(self) -> tuple[int, ...]: return np.shape(self.value)
-
+    def shape(self) -> tuple[int, ...]: "Of what came out."; return np.shape(self.value)
     @property
-    def dtype(self) -> np.dtype: return np.asarray(self.value).dtype
-
+    def dtype(self) -> np.dtype: "Of what came out."; return np.asarray(self.value).dtype
     @property
     def root(self) -> "Node":
         "The node that owns the memory."
@@ -169,6 +169,7 @@ def store(target: Any, key: Any, value: Any, name: str = "="):
 
 
 def set_item(target: Any, key: Any, value: Any):
+    "target[key] = value, written down."
     plain(target)[plain(key)] = plain(value)
     store(target, key, value)
 
@@ -214,11 +215,13 @@ def call_method(x: Any, name: str, *args: Any, **options: Any) -> "Traced":
 
 
 def array_method(name: str):
+    "A method of this name that is written down."
     def method(self, *args, **options): return call_method(self, name, *args, **options)
     return method
 
 # %% ../../nbs/tools/compiling/traces.ipynb #81ca8173
 def refused(*_, **__):
+    "Untraceable: what comes next may depend on the number."
     raise Untraceable("a number is taken out of an array (item, float, int, tolist, print)")
 
 
@@ -229,6 +232,7 @@ def view_as(x: Any, kind: Any = np.ndarray) -> Any:
 
 
 def cast(x: Any, dtype: Any, **options: Any) -> Any:
+    "The same numbers in another dtype: `astype`, written down."
     if np.dtype(dtype) != x.dtype: return call_method(x, "astype", np.dtype(dtype))
     return x.copy() if options.get("copy", True) else x
 
@@ -260,6 +264,7 @@ class Traced(np.ndarray):
 
 # %% ../../nbs/tools/compiling/traces.ipynb #2dc8a049
 def draw_method(name: str):
+    "A method of a generator, of this name; what it draws is written down."
     def method(self, *args, **options):
         value = getattr(np.random.Generator, name)(self, *args, **options)
         return Traced(self.tape, self.tape.add("draw", name, (self.node, *args), options, value))
