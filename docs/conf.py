@@ -1,5 +1,5 @@
 """Sphinx's settings. It reads the pages that build.py has laid out; nothing is executed, and no page asks the network for anything."""
-import sys
+import re, sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -58,10 +58,17 @@ def run_here(app, page, template, context, doctree):
                                          "label": "run-here", "tooltip": "In this browser, without installing anything", "icon": "fa-solid fa-play"})
 
 
+def together(body):
+    "No line ends within a short name, or between a formula and the comma that follows it."
+    short = lambda m: m[0].replace('class="', 'class="together ', 1) if len(re.sub("<[^>]+>", "", m[0])) <= 20 else m[0]
+    body = re.sub(r'<code class="docutils literal.*?</code>', short, body)
+    return re.sub(r'(<span class="math[^>]*>[^<]*</span>)([,.;:?)]+)', r'<span class="together">\1\2</span>', body)
+
+
 def reachable(app, page, template, context, doctree):
     "A fold is called what it says; what scrolls sideways can be scrolled by keys."
     if "body" not in context: return
-    body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+    body = together(context["body"]).replace(' aria-label="Toggle hidden content"', "")
     context["body"] = body.replace('<div class="wide">', '<div class="wide" tabindex="0">').replace('<div class="tables wide">', '<div class="tables wide" tabindex="0">')
 
 
