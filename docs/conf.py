@@ -20,6 +20,7 @@ html_sidebars = {"**": ["find.html", "nav.html"]}
 html_context = {"default_mode": "auto", "navigation": navigation([m.name for m in modules()])}
 python_use_unqualified_type_names = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 nb_execution_mode = "off"                            # the outputs that are stored
 nb_merge_streams = True

@@ -1,10 +1,15 @@
 """The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
-import configparser, json, re, sys
+import configparser, json, re, shutil, sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from matplotlib.text import Text
+from nbdev.clean import nbdev_clean
+
+import foundations
+from foundations import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
@@ -55,6 +60,26 @@ def test_a_page_has_no(page, check):
     cells = json.loads(page.read_text())["cells"]
     wrong = [f"cell {i}: {what}" for i, cell in enumerate(cells) for what in check(cell)]
     if wrong: pytest.fail(f"{page.name}: {len(wrong)}\n" + "\n".join(wrong), pytrace=False)
+
+
+def test_cleaning_leaves_a_page_as_it_is(tmp_path, monkeypatch):
+    "What a picture shows, in words, and its width: nbdev's cleaning could take them away."
+    monkeypatch.chdir(ROOT)
+    copy = shutil.copy(ROOT / "nbs/02_broadcasting.ipynb", tmp_path)
+    nbdev_clean(fname=str(copy))
+    assert "alt" in str(json.loads(Path(copy).read_text())["cells"][6]["outputs"][0]["metadata"]) and Path(copy).read_text() == (ROOT / "nbs/02_broadcasting.ipynb").read_text()
+
+
+WIRES = [("x", (64, 784)), ("h", (64, 50)), ("L", ())]
+FIGURES = {"memory": draw.memory_walk((4, 8), {"down": [(0, 2), (1, 2)], "along": [(1, 0), (1, 1)]}), "strides": draw.strides([1, 2, 3], {"rows": ((2, 3), (0, 1))}),
+           "chain": draw.chain(WIRES, ["@ w", "mse"], [[("w", (784, 50))], []]), "shapes": draw.shapes(("a", (5, 784)), "@", ("b", (784, 10))),
+           "graph": draw.graph((foundations.Tensor([1.0]) * 2).sum()), "lives": draw.lives(["input", "exp"], [(0, 1), (1, 2)], [0, 1])}
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_letters_in_a_figure_are_large_enough(name):
+    "12 pixels high, as wide as the figure is meant to be."
+    sizes = [text.get_fontsize() * 100 / 72 for text in FIGURES[name].findobj(Text) if text.get_text()]
+    assert sizes and min(sizes) >= 12
 
 
 SETTINGS = configparser.ConfigParser(interpolation=None)
