@@ -24,6 +24,7 @@ toc_object_entries_show_parents = "hide"
 
 nb_execution_mode = "off"                            # the outputs that are stored
 nb_merge_streams = True
+nb_render_markdown_format = "myst"                   # tables in what a cell gives
 nb_ipywidgets_js = {}                                # the default loads scripts from elsewhere
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "attrs_block"]
