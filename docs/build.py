@@ -19,7 +19,6 @@ import foundations
 DOCS, STAGE, SITE = ROOT / "docs", ROOT / "build/book", ROOT / "_site"
 NOT_FETCHED = 3                                     # tests/test_book.py knows it
 MATHS = DOCS / "node_modules/mathjax"
-READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run. To write your own functions and have them checked, [run it yourself](run.md)."
 
 
 def fetch():
@@ -31,6 +30,9 @@ def fetch():
 
 
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
+
+
+READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run. To write your own functions and have them checked, [run it yourself](run.md)."
 
 
 def stage():
