@@ -112,6 +112,11 @@ def test_a_chapter_says_that_it_is_read_here_and_where_it_runs(site):
         assert 'href="run.html"' in said, stem
 
 
+def test_each_column_of_a_table_has_a_name(site, read):
+    nameless = [page.name for page in read if re.search(r"<th\b[^>]*>\s*(<p>\s*</p>)?\s*</th>", page.read_text(encoding="utf-8"))]
+    assert nameless == []
+
+
 def test_the_maths_has_its_licence(site): assert "Apache License" in (site / "_static/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
