@@ -31,9 +31,11 @@ class Slot:
     item: bool = False
 
     def get(self) -> Any:
+        "What it holds."
         return self.owner[self.key] if self.item else getattr(self.owner, self.key)
 
     def set(self, value: Any):
+        "Hold this from now on."
         if self.item: self.owner[self.key] = value
         else: setattr(self.owner, self.key, value)
 
@@ -123,6 +125,7 @@ class Reach:
 
     @property
     def modules(self) -> list[Module]:
+        "The layers and models among them."
         return [*{id(x): x for _, x, _ in self.links if isinstance(x, Module)}.values()]
 
 # %% ../../nbs/tools/compiling/places.ipynb #caeee10a

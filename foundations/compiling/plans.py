@@ -31,7 +31,7 @@ class Trace:
     slots: list[tuple[Slot, Any, Node | None, Any]]    # slot, before, its line as an input, after
 
 
-def is_array(x: Any) -> bool: return isinstance(x, np.ndarray | Tensor)
+def is_array(x: Any) -> bool: "NumPy's, or a tensor?"; return isinstance(x, np.ndarray | Tensor)
 
 
 def traced_run(step: Callable, args: tuple, slots: list[Slot]) -> Trace:
@@ -241,6 +241,7 @@ def run_eagerly(step: Callable, args: tuple, state: State) -> Any:
 
 
 def repeat(compiled: Compiled, n: int, args: tuple) -> Any:
+    "n steps with the same arguments; what the last one gives."
     ready = lambda: [p for p in compiled.plans if p.proven and p.accepts(args)]
     out = None
     while n and not ready(): out, n = compiled(*args), n - 1

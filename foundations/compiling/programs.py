@@ -100,10 +100,13 @@ def cleaned(tape: Tape, results: list[Node]) -> tuple[list[Node], list[Node]]:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1b06773d
 def is_ufunc(n: Node) -> bool:
+    "Is it one of NumPy's functions that take numbers one by one?"
     return n.kind == "fresh" and isinstance(getattr(np, n.name, None), np.ufunc)
 
 
-def is_elementwise(n: Node) -> bool: return is_ufunc(n) and n.name not in ("matmul", "vecdot")
+def is_elementwise(n: Node) -> bool:
+    "Does each number come from one number of each input?"
+    return is_ufunc(n) and n.name not in ("matmul", "vecdot")
 
 
 def takes_place(n: Node) -> bool:
@@ -117,7 +120,7 @@ def can_overwrite(n: Node, old: Node) -> bool:
     alike = is_elementwise(n) and (old.shape, old.dtype) == (n.shape, n.dtype)
     return alike and all(a is old or a.name == "itself" for a in n.inputs() if a.root is old)
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #1b06773e
 def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
     "For each owner of memory the last line that reads it."
     last = {a.root: i for i, n in enumerate(nodes) for a in n.inputs()}
@@ -196,6 +199,7 @@ class Places:
         return self.of[n]
 
     def give_back(self, dying: Iterable[Node]):
+        "Let others have the places of arrays that nobody reads any more."
         for old in dying:
             if old in self.of: self.free[old.shape, old.dtype.str].append(self.of.pop(old))
 

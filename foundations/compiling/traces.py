@@ -30,14 +30,14 @@ class Node:
     base: "Node | None"          # of a view: the array at whose memory it looks, its first input
 
     def __repr__(self) -> str: return f"%{self.number}"
-    def inputs(self) -> Iterator["Node"]: return nodes_in((self.args, self.options))
+    def inputs(self) -> Iterator["Node"]:
+        "The lines that it reads."
+        return nodes_in((self.args, self.options))
 
     @property
-    def shape(self) -> tuple[int, ...]: return np.shape(self.value)
-
+    def shape(self) -> tuple[int, ...]: "Of what came out."; return np.shape(self.value)
     @property
-    def dtype(self) -> np.dtype: return np.asarray(self.value).dtype
-
+    def dtype(self) -> np.dtype: "Of what came out."; return np.asarray(self.value).dtype
     @property
     def root(self) -> "Node":
         "The node that owns the memory."
@@ -77,6 +77,7 @@ class Untraceable(Exception): "Something was done to an array that a tape cannot
 
 
 def refused(*_, **__):
+    "Untraceable: what comes next may depend on the number."
     raise Untraceable("a number is taken out (item, float, int, tolist, print)")
 
 
@@ -90,7 +91,7 @@ def nodes_for(x: Any, tape: Tape) -> Any:
     if isinstance(x, tuple): return tuple([nodes_for(v, tape) for v in x])
     return tape.constant(x) if isinstance(x, np.ndarray) else x
 
-
+# %% ../../nbs/tools/compiling/traces.ipynb #9f79c709
 def plain(x: Any) -> Any:
     "Arguments as NumPy has them, without diaries."
     if isinstance(x, Traced): return x.view(np.ndarray)
@@ -194,6 +195,7 @@ def store(target: Any, key: Any, value: Any, name: str = "="):
 
 
 def set_item(target: Any, key: Any, value: Any):
+    "target[key] = value, written down."
     plain(target)[plain(key)] = plain(value)
     store(target, key, value)
 
@@ -245,6 +247,7 @@ def call_method(x: Any, name: str, *args: Any, **options: Any) -> "Traced":
 
 
 def array_method(name: str):
+    "A method of this name that is written down."
     def method(self, *args, **options): return call_method(self, name, *args, **options)
     return method
 
@@ -256,6 +259,7 @@ def view_as(x: Any, kind: Any = np.ndarray) -> Any:
 
 
 def cast(x: Any, dtype: Any, **options: Any) -> Any:
+    "The same numbers in another dtype: `astype`, written down."
     if np.dtype(dtype) != x.dtype: return call_method(x, "astype", np.dtype(dtype))
     return x.copy() if options.get("copy", True) else x
 
@@ -287,6 +291,7 @@ class Traced(np.ndarray):
 
 # %% ../../nbs/tools/compiling/traces.ipynb #2dc8a049
 def draw_method(name: str):
+    "A method of a generator, of this name; what it draws is written down."
     def method(self, *args, **options):
         value = getattr(np.random.Generator, name)(self, *args, **options)
         return Traced(self.tape, self.tape.add("draw", name, (self.node, *args), options, value))

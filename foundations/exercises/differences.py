@@ -35,6 +35,7 @@ class Difference:
 
     @property
     def size(self) -> int:
+        "How many numbers go in."
         return sum(np.size(x) for x in self.trial.args.values() if numbers(x) is not None)
 
 # %% ../../nbs/tools/exercises/differences.ipynb #32f24bde
@@ -169,6 +170,7 @@ def explained(ex: Exercise, found: list[Difference]) -> Difference:
 
 
 def as_pair(ex: Exercise, d: Difference) -> Pair:
+    "What was given and what was expected, for the hypotheses."
     g, e = numbers(d.given), numbers(d.expected)
     assert g is not None and e is not None       # or the difference would have its finding
     return Pair(d.name, g, e, d.trial.args, ex.rtol)

@@ -23,10 +23,10 @@ class Controls:
         except ImportError: return
         self.knobs = {name: knob(ipywidgets, name, value) for name, value in starts.items()}
         self.shown = ipywidgets.HTML(self.forms["text/html"])
-        for widget in self.knobs.values(): widget.observe(self.show, "value")
+        for widget in self.knobs.values(): widget.observe(self._show, "value")
         self.box = ipywidgets.VBox([*self.knobs.values(), self.shown])
 
-    def show(self, _=None):
+    def _show(self, _=None):
         forms, _ = forms_of(self.f(**{name: knob.value for name, knob in self.knobs.items()}))
         self.shown.value = forms["text/html"]
 
