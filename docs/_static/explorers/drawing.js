@@ -72,7 +72,7 @@ const drawing = (() => {
     const {boxes, paths, high} = lay(tensors), wide = Math.max(...boxes.map(box => box.x)) + WIDE + 10;
     const arrows = paths.map(path => arrow(path, paths)).join("");
     return (said, lit) => `<svg role="img" aria-label="${said} ${words(tensors)}" viewBox="0 0 ${wide} ${high}" width="${wide}" `
-      + `font-family="monospace" text-anchor="middle" style="max-width:max(100%, ${Math.min(wide, 620)}px);height:auto;background:white;border-radius:6px">`
+      + `font-family="monospace" text-anchor="middle" style="max-width:max(100%, ${Math.min(wide, 900)}px);height:auto;background:white;border-radius:6px">`
       + `${arrows}${boxes.map(box => paint(box, box.t == lit)).join("")}</svg>`;
   }
 
