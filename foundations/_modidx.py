@@ -210,6 +210,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'foundations/compiling/loops.py'),
                                              'foundations.compiling.loops.grouped': ( 'tools/compiling/loops.html#grouped',
                                                                                       'foundations/compiling/loops.py'),
+                                             'foundations.compiling.loops.guarded_once': ( 'tools/compiling/loops.html#guarded_once',
+                                                                                           'foundations/compiling/loops.py'),
                                              'foundations.compiling.loops.has_loop': ( 'tools/compiling/loops.html#has_loop',
                                                                                        'foundations/compiling/loops.py'),
                                              'foundations.compiling.loops.in_loops': ( 'tools/compiling/loops.html#in_loops',

@@ -407,7 +407,26 @@ def test_steps_in_one_call(backend):
     last = fast.repeat(100, *XOR)
     for _ in range(100): expected = plain(*XOR)
     near(last.data, expected.data, rtol=1e-10)
+    assert bool(fast.plans[0].program.many) == (backend == "numba")          # the optimiser's guards do not stand in the way
     for p, q in zip(model.parameters(), ours.parameters()): near(q.data, p.data, rtol=1e-10, atol=1e-12)
+
+
+@backends
+def test_a_branch_on_what_changes_is_asked_at_each_step(backend):
+    def make():
+        p = Tensor([1.0, 2.0])
+
+        def step(x):
+            p.data -= (0.1 if p.data[0] > 0.5 else 0.01) * x
+            return p.sum()
+        return p, step
+    (p, step), (q, plain), x = make(), make(), np.ones(2)
+    fast = compiled(step, backend)
+    last = fast.repeat(20, x)
+    for _ in range(20): expected = plain(x)
+    near(last.data, expected.data)
+    near(p.data, q.data)
+    assert not fast.why and not any(plan.program.many for plan in fast.plans)
 
 
 @pytest.mark.parametrize("backend, kind", [("numpy", Adam), ("numpy", AdamW), ("numba", AdamW)])

@@ -7,7 +7,8 @@ __all__ = ['SCALAR', 'COMPARE', 'DEAR', 'REDUCE', 'Users', 'KINDS', 'has_loop', 
            'is_whole_store', 'in_loops', 'at', 'axes_of', 'through', 'reshaped', 'sliced', 'users_of', 'views',
            'readers', 'is_worth', 'sources', 'kept_in_memory', 'Loops', 'name_of', 'is_made_anew', 'element', 'number',
            'leaves', 'operation', 'nest', 'counted', 'loops_for', 'product', 'start', 'reduction', 'grouped', 'larger',
-           'smaller', 'square', 'compiled_by_numba', 'only_in', 'by_numpy', 'kernel', 'numba_program', 'repeated']
+           'smaller', 'square', 'compiled_by_numba', 'only_in', 'by_numpy', 'kernel', 'numba_program', 'guarded_once',
+           'repeated']
 
 # %% ../../nbs/tools/compiling/loops.ipynb #76efca85
 import math
@@ -381,14 +382,25 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
             for n in group: by_numpy(n, names, lines)
     for n in results: name_of(n, names, lines)
     text = definition(inputs, lines, results, names)
-    run, alone = defined(text, names), len(lines) == len(kernels) == 1
-    return Program(nodes, with_head("\n".join([*kernels, text]), names), run,
-                   repeated(lines[0], inputs, results, names) if alone else None)
+    run, whole = defined(text, names), with_head("\n".join([*kernels, text]), names)
+    ends = len(kernels) == 1 and lines[-1].startswith("loops0(")
+    alone = ends and guarded_once(items, kept)
+    many = repeated(lines, inputs, results, names) if alone else None
+    return Program(nodes, whole, run, many)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #51d4f22a
-def repeated(line: str, inputs: list[str], results: list[Node], names: Names) -> Callable:
-    "n steps that are one call each, as one call."
+def guarded_once(items: list[Node], kept: set[Node]) -> bool:
+    "Is all but the loops a guard, on what the loops leave as it is?"
+    rest, loops = [[n for n in items if in_loops(n) is inside] for inside in (False, True)]
+    written = {n.args[0].root for n in loops if n.kind == "store"}
+    return all(n.kind == "guard" and not written & sources(n, kept) for n in rest)
+
+
+def repeated(lines: list[str], inputs: list[str], results: list[Node], names: Names) -> Callable:
+    "n steps as one call: the guards once, then the loops, which are the last line, n times."
+    *guards, line = lines
     given = line.partition("(")[2]                                   # the arguments, and a bracket
     text = f"def repeat(n, {given}:\n    for _ in range(n): {line}\n"
     names.values["repeat"] = compiled_by_numba(text, "repeat", names.values)
-    return defined(definition(["n", *inputs], [f"repeat(n, {given}"], results, names), names)
+    lines = [*guards, f"repeat(n, {given}"]
+    return defined(definition(["n", *inputs], lines, results, names), names)
