@@ -2036,6 +2036,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'foundations/explore/controls.py'),
                                               'foundations.explore.controls.sliders': ( 'tools/explore/controls.html#sliders',
                                                                                         'foundations/explore/controls.py'),
+                                              'foundations.explore.controls.standing': ( 'tools/explore/controls.html#standing',
+                                                                                         'foundations/explore/controls.py'),
                                               'foundations.explore.controls.whole_numbers': ( 'tools/explore/controls.html#whole_numbers',
                                                                                               'foundations/explore/controls.py')},
             'foundations.explore.expressions': { 'foundations.explore.expressions.Reader': ( 'tools/explore/expressions.html#reader',
