@@ -211,6 +211,47 @@ def test_a_stepper_moves_and_asks(page, at):
     assert stepper.locator("input[type=range]").get_attribute("aria-valuetext").startswith("step 7 of 7")
 
 
+def test_a_box_computes_what_is_typed(page, at):
+    "Without a kernel and by keys: shapes, a refusal in words, strides, a graph; nothing that axe finds, nothing that scrolls sideways."
+    page.goto(at("02_broadcasting.html"))
+    box = page.locator("[data-f=typed_shapes]")
+    field = box.get_by_label("b", exact=True)
+    assert field.input_value() == "(7, 6)" and "run this cell in Jupyter" not in box.inner_text()
+    field.fill("(5, 1)")
+    field.press("Enter")
+    assert "(4, 5, 6) and (5, 1), axis by axis" in box.inner_text() and "step 1 of 5" in box.inner_text()
+    field.fill("(5, ")
+    field.press("Enter")
+    assert box.get_by_role("alert").inner_text() == "✗ “(5, ” cannot be read. Write something like (3, 1)." and not box.locator(".stepper").is_visible()
+    assert field.evaluate("field => field == document.activeElement")
+    field.fill("(5, 1)")
+    for key in ("Tab", "Tab", "Tab", "Home", "ArrowRight"): page.keyboard.press(key)      # past the button, past "back", to the slider
+    assert box.get_by_role("alert").count() == 0 or not box.get_by_role("alert").inner_text()
+    assert "step 2 of 5" in box.inner_text() and "b is stretched to 6" in box.inner_text()
+    view = page.locator("[data-f=typed_view]")
+    view.get_by_label("strides").fill("(1, 1)")
+    page.keyboard.press("Enter")
+    assert "Cell (3, 2) would be place 5, outside the strip" in view.inner_text()
+    view.get_by_label("shape").fill("(2, 2)")
+    page.keyboard.press("Enter")
+    assert "shape (2, 2): a step is 1 along axis 0 and 1 along axis 1" in view.inner_text()
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(TOLD) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_graph_of_ones_own(page, at):
+    page.goto(at("06_engine.html"))
+    box = page.locator("[data-f=expression_stepper]")
+    box.get_by_label("expression").fill("sin(x*y) + x*y")
+    page.keyboard.press("Enter")
+    slider = box.get_by_role("slider")
+    assert slider.get_attribute("max") == "6" and box.get_by_role("img").count() == 1
+    slider.press("End")
+    assert box.get_by_role("img").get_attribute("aria-label").startswith("Back: Multiplication is told 1.96, and answers 5.88 for x and 3.92 for y. A graph of 5 tensors.")
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(TOLD) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_search_finds_unbroadcast(page, at):
     page.goto(at("search.html?q=unbroadcast"))
     page.wait_for_selector("#search-results li a")
