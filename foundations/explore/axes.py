@@ -72,7 +72,9 @@ def broadcast_box(a: str = "(8, 1, 28, 3)", b: str = "(5, 1, 3)") -> Controls:
     return boxes(typed_shapes, a=a, b=b)
 
 
-def typed_shapes(a: str, b: str) -> Stepper: return broadcast_stepper(shape(a), shape(b))
+def typed_shapes(a: str, b: str) -> Stepper:
+    "The stepper of two typed shapes; ValueError, in words, for what is none."
+    return broadcast_stepper(shape(a), shape(b))
 
 # %% ../../nbs/tools/explore/axes.ipynb #d7515a35
 def strides_table(strip: Sequence,             # the numbers as they lie in memory, at most 12
@@ -118,6 +120,7 @@ def strides_box(strip: str = "[10, 20, 30, 40, 50, 60]", shape: str = "(2, 3)",
 
 
 def typed_view(strip: str, shape: str, strides: str) -> Page:
+    "The table of a typed strip, shape and strides; ValueError, in words."
     numbers = literal(strip, "[10, 20, 30]")
     if not isinstance(numbers, (list, tuple)) or not all(map(is_number, numbers)):
         raise ValueError("The strip is a row of numbers, such as [10, 20, 30].")

@@ -123,4 +123,6 @@ def matmul_box(a: str = "[[1, 2, 3], [4, 5, 6]]", b: str = "[[1, 0], [2, 1], [0,
     return boxes(typed_product, a=a, b=b)
 
 
-def typed_product(a: str, b: str) -> Stepper: return matmul_stepper(matrix(a), matrix(b))
+def typed_product(a: str, b: str) -> Stepper:
+    "The stepper of two typed matrices; ValueError, in words, for what is none."
+    return matmul_stepper(matrix(a), matrix(b))
