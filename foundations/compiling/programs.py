@@ -12,7 +12,7 @@ __all__ = ['OURS', 'SIGNS', 'replaced', 'changed', 'merged', 'fold', 'depends_on
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
 import math, re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -226,12 +226,12 @@ def brackets(key: Any, names: Names) -> str:
     return ":".join(parts if parts[2] else parts[:2])
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1ca87d8e
-def common_dtype(args: Iterable[Any]) -> np.dtype:
+def common_dtype(args: Sequence[Any]) -> np.dtype:
     "The dtype in which an operation takes its inputs; numbers of Python's take that of arrays."
     isarray = lambda a: isinstance(a.value, np.ndarray | np.generic)
     kinds = [a.dtype if isinstance(a, Node) else a for a in args
              if not isinstance(a, Node) or isarray(a)]
-    return np.result_type(*kinds)
+    return np.result_type(*kinds or [a.value if isinstance(a, Node) else a for a in args])
 
 
 def is_dot(n: Node, place: np.ndarray | None) -> bool:
@@ -281,7 +281,7 @@ def statement(n: Node, names: Names) -> str:
     return f"{names.of[n]} = {call(n, names)}"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #7a00c88d
-SIGNS = dict(add="+", sub="-", mul="*", truediv="/", pow="**",
+SIGNS = dict(add="+", sub="-", mul="*", truediv="/", floordiv="//", mod="%", pow="**",
              lt="<", le="<=", gt=">", ge=">=", eq="==", ne="!=")
 
 
