@@ -75,7 +75,6 @@ class Tape:
 # %% ../../nbs/tools/compiling/traces.ipynb #9d92de81
 class Untraceable(Exception): "Something was done to an array that a tape cannot hold."
 
-
 def refused(*_, **__):
     "Untraceable: what comes next may depend on the number."
     raise Untraceable("a number is taken out (item, float, int, tolist, print)")
