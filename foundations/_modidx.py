@@ -378,6 +378,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.Names.empty': ( 'tools/compiling/programs.html#names.empty',
                                                                                                 'foundations/compiling/programs.py'),
+                                                'foundations.compiling.programs.Names.filled': ( 'tools/compiling/programs.html#names.filled',
+                                                                                                 'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.Names.make': ( 'tools/compiling/programs.html#names.make',
                                                                                                'foundations/compiling/programs.py'),
                                                 'foundations.compiling.programs.Names.number': ( 'tools/compiling/programs.html#names.number',

@@ -371,7 +371,8 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
                   results: list[Node]) -> Program:
     "A program as `numpy_program` writes it, whose lines are compiled loops where they can be."
     nodes, results = cleaned(tape, results)
-    kept, names, lines, kernels = kept_in_memory(nodes, results), Names({**states}), [], []
+    kept, names, kernels = kept_in_memory(nodes, results), Names({**states}), []
+    lines = names.lines
     for n in nodes:
         if n in kept and not is_made_anew(n): names.of[n] = names.empty(f"t{n.number}", n)
         elif n.kind != "view": needs_no_line(n, names)               # views: when asked for

@@ -153,6 +153,8 @@ class Names:
     values: dict[str, Any]                               # name -> what the code finds under it
     of: dict[Node, str] = field(default_factory=dict)    # value of the tape -> its name
     made: dict[str, str] = field(default_factory=dict)   # name -> how it is made, once
+    arrays: dict[tuple[Node, np.dtype], str] = field(default_factory=dict)    # of numbers
+    lines: list[str] = field(default_factory=list)       # of the code, as far as it is written
 
     def make(self, name: str, text: str, value: Any) -> str:
         "Something that is there before the first step, and the text that says how it is made."
@@ -168,8 +170,16 @@ class Names:
         known = {how: name for name, how in self.made.items() if name.startswith("n")}
         return known[text] if text in known else self.make(f"n{len(known)}", text, value)
 
+    def filled(self, n: Node, dtype: np.dtype) -> str:
+        "A number of Python's as an array, which NumPy takes sooner: filled once in a step."
+        if (n, dtype) not in self.arrays:
+            name = self.make(f"p{len(self.arrays)}", f"empty((), {dtype})", np.empty((), dtype))
+            self.arrays[n, dtype] = name
+            self.lines.append(f"{name}[()] = {self.of[n]}")
+        return self.arrays[n, dtype]
+
 # %% ../../nbs/tools/compiling/programs.ipynb #e5063eac
-OURS = re.compile(r"[acintvx]\d+|[kn]|loops\d+|total|larger|smaller|range|step|repeat|Changed")
+OURS = re.compile(r"[acinptvx]\d+|[kn]|loops\d+|total|larger|smaller|range|step|repeat|Changed")
 
 
 def name_in_code(text: str) -> str:
@@ -206,14 +216,16 @@ class Places:
 # %% ../../nbs/tools/compiling/programs.ipynb #c2d1180b
 def argument(x: Any, names: Names, dtype: np.dtype | None = None) -> str:
     "An argument as Python writes it; with a dtype, numbers are arrays."
-    if isinstance(x, Node): return names.of[x]
+    if isinstance(x, Node):
+        if not dtype or type(x.value) not in (int, float): return names.of[x]
+        return names.filled(x, np.result_type(dtype, x.value))
     if isinstance(x, np.dtype): return repr(x.name)
     if isinstance(x, tuple | list):
         inside = ", ".join([argument(v, names) for v in x])
         if isinstance(x, list): return f"[{inside}]"
         return f"({inside},)" if len(x) == 1 else f"({inside})"
     if dtype and isinstance(x, np.generic | float | int):
-        array = np.array(x, x.dtype if isinstance(x, np.generic) else dtype)
+        array = np.array(x, x.dtype if isinstance(x, np.generic) else np.result_type(dtype, x))
         return names.number(f"array({x!s}, {array.dtype.name})", array)
     return names.number(f"{x.dtype.name}({x!s})", x) if isinstance(x, np.generic) else repr(x)
 
@@ -310,7 +322,7 @@ def needs_no_line(n: Node, names: Names) -> bool:
 # %% ../../nbs/tools/compiling/programs.ipynb #ad6e3f5f
 def statements(nodes: list[Node], results: list[Node], names: Names) -> list[str]:
     "The lines of code for the lines of a tape."
-    places, last, lines = Places(names), last_uses(nodes, results), []
+    places, last, lines = Places(names), last_uses(nodes, results), names.lines
     into, stored = made_in_place(nodes)
     for i, n in enumerate(nodes):
         dying = [a for a in dict.fromkeys(a.root for a in n.inputs()) if last[a] == i]
