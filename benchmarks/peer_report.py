@@ -5,6 +5,7 @@
 import json, sys
 from statistics import median
 
+import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from foundations.draw.canvas import BLUE, PALE, figure, open_axes
@@ -12,7 +13,15 @@ from foundations.draw.canvas import BLUE, PALE, figure, open_axes
 NOISY = 1.6
 
 
-def spread(samples): return max(samples) / min(samples)
+def spread(samples):
+    "How far apart the samples are, without the tenth that is slowest and the tenth that is fastest."
+    low, high = np.quantile(samples, (0.1, 0.9))
+    return float(high / low)
+
+
+def ratio(samples, base):
+    "How many times as long: the median of the rounds' own ratios; what slows a whole round slows both."
+    return median(x / b for x, b in zip(samples, base, strict=True))
 
 
 def written(value, unit):
@@ -21,18 +30,18 @@ def written(value, unit):
 
 
 def ratios(case):
-    "Name -> median over that of the base, the fastest first; the base itself is 1."
-    base = median(case["samples"][case["base"]])
-    return dict(sorted(((name, median(x) / base) for name, x in case["samples"].items()), key=lambda pair: pair[1]))
+    "Name -> ratio to the base, the fastest first; the base itself is 1."
+    base = case["samples"][case["base"]]
+    return dict(sorted(((name, ratio(x, base)) for name, x in case["samples"].items()), key=lambda pair: pair[1]))
 
 
 def table(title, case):
     "A Markdown table of one case."
     unit, base = case["unit"], case["base"]
-    lines = [f"**{title}**", "", f"| | median | spread | to {base} |", "|---|---:|---:|---:|"]
-    for name, ratio in ratios(case).items():
+    lines = [f"**{title}**", "", f"| whose | median | spread | to {base} |", "|---|---:|---:|---:|"]
+    for name, to_base in ratios(case).items():
         x = case["samples"][name]
-        lines.append(f"| {name} | {written(median(x), unit)} | {spread(x):.2f}{' (noisy)' * (spread(x) > NOISY)} | {ratio:.2f} |")
+        lines.append(f"| {name} | {written(median(x), unit)} | {spread(x):.2f}{' (noisy)' * (spread(x) > NOISY)} | {to_base:.2f} |")
     if case["left_out"]: lines += ["", "Left out: " + "; ".join(f"{name} ({why})" for name, why in case["left_out"].items())]
     return "\n".join(lines)
 

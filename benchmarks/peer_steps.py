@@ -77,7 +77,7 @@ def our_step(params, loss, wrap=lambda f: f):
         optimizer.step()
         return value
     wrapped = wrap(step)
-    return (lambda x, y: (x, y)), lambda x, y: float(wrapped(x, y).item())
+    return (lambda x, y: (x, y)), lambda x, y, n=1: float((wrapped(x, y) if n == 1 else wrapped.repeat(n, x, y)).item())
 
 
 @learner("ours")
@@ -220,15 +220,23 @@ def a_step(make, case):
 
 
 def xor(make, steps):
-    "So many steps on the four rows of XOR."
-    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    "So many steps on the four rows of XOR, called one by one."
     convert, step = make(network(2, 5, 1), "mse")
-    x, y = convert(x, np.array([[0], [1], [1], [0]], np.float32))
+    x, y = convert(*XOR)
 
     def run():
         for _ in range(steps): value = step(x, y)
         return value
     return run
+
+
+XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32)
+
+
+@does("XOR, 200 steps", "ours, numba, in one call")
+def _(steps):
+    _, step = compiled_by_numba(network(2, 5, 1), "mse")
+    return lambda: step(*XOR, steps)
 
 
 def an_epoch(make, size):

@@ -23,6 +23,9 @@ MATHS = MODULES / "mathjax"
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
 
 
+READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run. To write your own functions and have them checked, [run it yourself](run.md)."
+
+
 def stage():
     "Every page, where Sphinx looks for it."
     shutil.rmtree(STAGE, ignore_errors=True)
@@ -31,6 +34,7 @@ def stage():
         for node in module.items: known.setdefault(module.cell(node), []).append((node.name, f"{module.name}.{node.name}"))
     for page in notebooks():
         nb = pages.staged(page, known)
+        if page in chapters(): nb["cells"].insert(1, pages.markdown(READ_ONLY))
         if (NBS / page).with_suffix("").is_dir():            # draw.ipynb leads to draw/
             nb["cells"].append(pages.markdown(toctree([f"{page.stem}/*"], ":hidden:\n:glob:\n")))
         target = STAGE / ("readme.ipynb" if page.name == "index.ipynb" else page)
@@ -38,7 +42,7 @@ def stage():
     titles = {f"nbs/{page.as_posix()}": pages.title(page) for page in notebooks()}
     for module in modules: write(STAGE / f"api/{module.name}.md", api.page(module, titles.get(module.notebook)))
     write(STAGE / "api/index.md", "# Reference\n\nEach module is exported from the notebook that explains it.\n\n"
-          + "\n".join(f"- [{m.name}]({m.name}.md): {m.says}" for m in modules)
+          + "\n".join(f"- [`{m.name}`]({m.name}.md): {m.says}" for m in modules)
           + "\n\n" + toctree([m.name for m in modules]))
     for path in DOCS.glob("*.md"): write(STAGE / path.name, path.read_text(encoding="utf-8").replace("{{repository}}", REPOSITORY))
     folders = sorted({p.parent for p in notebooks() if p.parts[0] == "tools" and not (NBS / f"{p.parent}.ipynb").exists()})

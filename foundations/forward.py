@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['linear', 'relu', 'subtraction', 'square', 'sum', 'mean', 'mse', 'exp', 'log', 'softmax', 'log_softmax',
-           'cross_entropy', 'kaiming_std', 'kaiming_normal', 'xavier_normal', 'add_bias', 'kaiming_uniform']
+           'cross_entropy', 'add_bias', 'kaiming_std', 'kaiming_normal', 'xavier_normal', 'kaiming_uniform']
 
 # %% ../nbs/03_forward.ipynb #6ec38f4f
 import math
@@ -88,6 +88,13 @@ def cross_entropy(logits, targ):
     # -sum(onehot * log_softmax(logits), axis=1), then the mean
     return -mean(log_softmax(logits, 1)[rows(logits), targ])   # (n, c) -> (n,) -> one number
 
+# %% ../nbs/03_forward.ipynb #ef4feca6
+@shapes("..., n -> ...", axis=one_axis, b=fits_along)
+def add_bias(x, b, axis=-1):
+    "A bias along one axis of x."
+    after = x.ndim - 1 - axis % x.ndim          # how many axes follow
+    return x + b.reshape(len(b), *[1] * after)   # (2, 3, 4, 4) + (3, 1, 1), for axis 1
+
 # %% ../nbs/03_forward.ipynb #d1bbb59a
 @shapes(shape=two_sizes, mode=one_of("fan_in", "fan_out"))
 def kaiming_std(shape: tuple[int, int],  # (n_in, n_out)
@@ -124,13 +131,6 @@ def xavier_normal(shape: tuple[int, int], generator,
     """
     s = float(gain) * math.sqrt(2 / max(shape[0] + shape[1], 1))
     return random("normal", shape, generator, dtype) * s
-
-# %% ../nbs/03_forward.ipynb #ef4feca6
-@shapes("..., n -> ...", axis=one_axis, b=fits_along)
-def add_bias(x, b, axis=-1):
-    "A bias along one axis of x."
-    after = x.ndim - 1 - axis % x.ndim          # how many axes follow
-    return x + b.reshape(len(b), *[1] * after)   # (2, 3, 4, 4) + (3, 1, 1), for axis 1
 
 # %% ../nbs/03_forward.ipynb #401cf05d
 @shapes(shape=two_sizes, generator=a_generator, mode=one_of("fan_in", "fan_out"),

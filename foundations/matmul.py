@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['matmul_lists', 'matmul_loops', 'matmul_rowcol', 'matmul_broadcast', 'matmul_einsum', 'compiled', 'loops_ijk',
-           'loops_ikj', 'add_products', 'matmul_compiled', 'matmul']
+           'loops_ikj', 'matmul', 'add_products', 'matmul_compiled']
 
 # %% ../nbs/01_matmul.ipynb #951dcbf5
 from functools import cache
@@ -100,6 +100,12 @@ def loops_ikj(a, b, c):  # (n, p), (p, m), and (n, m) to add the product to
             for j in range(b.shape[1]):
                 c[i, j] += a[i, k] * b[k, j]
 
+# %% ../nbs/01_matmul.ipynb #a99e9216
+@shapes("n p, p m -> n m")
+def matmul(a, b):
+    "Matrix product by the array library's own `@`."
+    return a @ b
+
 # %% ../nbs/01_matmul.ipynb #ef8fa45e
 def add_products(a, bt, c):  # (n, d), (m, d), and (n, m) to add to; n a multiple of 4, m of 3
     "c += a @ bt.T, a block of 4 by 3 cells at a time. Sizes are not checked."
@@ -132,9 +138,3 @@ def matmul_compiled(a, b):
         at[:n], bt[:m] = a[:, k:k+depth], b[k:k+depth].T   # a tile of each, without gaps
         for i in range(0, n, rows): add(at[i:i+rows], bt, c[i:i+rows])
     return c[:n, :m].copy()
-
-# %% ../nbs/01_matmul.ipynb #a99e9216
-@shapes("n p, p m -> n m")
-def matmul(a, b):
-    "Matrix product by the array library's own `@`."
-    return a @ b

@@ -188,6 +188,20 @@ def test_without_a_fork(double, monkeypatch, where):
     assert check("double", loops).mistake == "time"
 
 
+class Mute:
+    def __call__(self, inp): self.out = inp.clip(0)
+    def backward(self): pass
+
+@pytest.mark.parametrize("name, fn, word", [
+    ("relu_grad", lambda dout, x: (dout,) if x > 0 else (0 * dout,), "np.where"),                  # the truth of an array
+    ("relu_grad", lambda dout, x: (dout * print(end=""),), "without `return`"),
+    ("relu_grad", lambda dout, x: (dout * (lambda x: x > 0)(dout, x),), "the definition name"),
+    ("relu_grad", lambda dout, x: (dout / {},), "try that line on them"),
+    ("relu_layer", Mute, "set or return it"), ("relu_grad", lambda dout, x: print(end=""), "Is there a `return`")])
+def test_what_stops_a_call_gets_a_hint_of_its_own(name, fn, word):
+    assert word in check(name, fn).text
+
+
 def test_a_report_names_no_place_in_memory(double):
     def prints(x): print(object()); return object()
     def raises(x): raise ValueError(f"what is {object()}?")

@@ -5,6 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from matplotlib.text import Text
+from nbdev.clean import nbdev_clean
+
+import foundations
+from foundations import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
@@ -98,6 +103,28 @@ def test_a_chapter_brings_the_package_where_it_is_missing(page, installed, monke
     if not installed: monkeypatch.setitem(sys.modules, "foundations", None)          # as if it could not be found
     exec(run, {"get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *line: asked.append(line))})
     assert asked == ([] if installed else [("pip", f"install -q {REPOSITORY}")])
+
+
+def test_cleaning_leaves_a_page_as_it_is(tmp_path, monkeypatch):
+    "What a picture shows, in words, and its width: nbdev's cleaning could take them away."
+    monkeypatch.chdir(ROOT)
+    page, copy = ROOT / "nbs/02_broadcasting.ipynb", tmp_path / "copy.ipynb"
+    copy.write_bytes(page.read_bytes())
+    nbdev_clean(fname=str(copy))
+    about = [out["metadata"] for cell in json.loads(copy.read_text(encoding="utf-8"))["cells"] for out in outputs(cell) if "image/png" in out.get("data", {})]
+    assert about and all(data["image/png"].keys() == {"alt", "width"} for data in about) and copy.read_bytes() == page.read_bytes()
+
+
+WIRES = [("x", (64, 784)), ("h", (64, 50)), ("L", ())]
+FIGURES = {"memory": draw.memory_walk((4, 8), {"down": [(0, 2), (1, 2)], "along": [(1, 0), (1, 1)]}), "strides": draw.strides([1, 2, 3], {"rows": ((2, 3), (0, 1))}),
+           "chain": draw.chain(WIRES, ["@ w", "mse"], [[("w", (784, 50))], []]), "shapes": draw.shapes(("a", (5, 784)), "@", ("b", (784, 10))),
+           "graph": draw.graph((foundations.Tensor([1.0]) * 2).sum()), "lives": draw.lives(["input", "exp"], [(0, 1), (1, 2)], [0, 1])}
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_letters_in_a_figure_are_large_enough(name):
+    "12 pixels high, as wide as the figure is meant to be."
+    sizes = [text.get_fontsize() * 100 / 72 for text in FIGURES[name].findobj(Text) if text.get_text()]
+    assert sizes and min(sizes) >= 12
 
 
 def shown(**data): return {"output_type": "display_data", "data": data, "metadata": {}}

@@ -7,7 +7,8 @@ __all__ = ['SCALAR', 'COMPARE', 'DEAR', 'REDUCE', 'Users', 'KINDS', 'has_loop', 
            'is_whole_store', 'in_loops', 'at', 'axes_of', 'through', 'reshaped', 'sliced', 'users_of', 'views',
            'readers', 'is_worth', 'sources', 'kept_in_memory', 'Loops', 'name_of', 'is_made_anew', 'element', 'number',
            'leaves', 'operation', 'nest', 'counted', 'loops_for', 'product', 'start', 'reduction', 'grouped', 'larger',
-           'smaller', 'square', 'compiled_by_numba', 'only_in', 'by_numpy', 'kernel', 'numba_program', 'repeated']
+           'smaller', 'square', 'compiled_by_numba', 'only_in', 'by_numpy', 'kernel', 'numba_program', 'guarded_once',
+           'repeated']
 
 # %% ../../nbs/tools/compiling/loops.ipynb #76efca85
 import math
@@ -64,6 +65,7 @@ def is_whole_store(n: Node) -> bool:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #dd953dcc
 def in_loops(n: Node) -> bool:
+    "Is it computed in loops, number by number?"
     return has_loop(n) or is_reduction(n) or is_small_product(n) or is_whole_store(n)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #fd1210bd
@@ -133,6 +135,7 @@ Users = dict[Node, list[Node]]                     # value -> the lines that nam
 
 
 def users_of(nodes: list[Node]) -> Users:
+    "For each line, the lines that read it."
     users: Users = {n: [] for n in nodes}
     for n in nodes:
         for a in n.inputs(): users[a].append(n)
@@ -319,9 +322,9 @@ KINDS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 KINDS += ["float32", "float64"]
 
 
-def larger(a, b): return a if a >= b or a != a else b
-def smaller(a, b): return a if a <= b or a != a else b
-def square(a): return a * a
+def larger(a, b): "Of two numbers; NaN stays."; return a if a >= b or a != a else b
+def smaller(a, b): "Of two numbers; NaN stays."; return a if a <= b or a != a else b
+def square(a): "A number times itself."; return a * a
 
 
 def compiled_by_numba(text: str, name: str, more: dict[str, Any] | None = None) -> Callable:
@@ -381,14 +384,25 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
             for n in group: by_numpy(n, names, lines)
     for n in results: name_of(n, names, lines)
     text = definition(inputs, lines, results, names)
-    run, alone = defined(text, names), len(lines) == len(kernels) == 1
-    return Program(nodes, with_head("\n".join([*kernels, text]), names), run,
-                   repeated(lines[0], inputs, results, names) if alone else None)
+    run, whole = defined(text, names), with_head("\n".join([*kernels, text]), names)
+    ends = len(kernels) == 1 and lines[-1].startswith("loops0(")
+    alone = ends and guarded_once(items, kept)
+    many = repeated(lines, inputs, results, names) if alone else None
+    return Program(nodes, whole, run, many)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #51d4f22a
-def repeated(line: str, inputs: list[str], results: list[Node], names: Names) -> Callable:
-    "n steps that are one call each, as one call."
+def guarded_once(items: list[Node], kept: set[Node]) -> bool:
+    "Is all but the loops a guard, on what the loops leave as it is?"
+    rest, loops = [[n for n in items if in_loops(n) is inside] for inside in (False, True)]
+    written = {n.args[0].root for n in loops if n.kind == "store"}
+    return all(n.kind == "guard" and not written & sources(n, kept) for n in rest)
+
+
+def repeated(lines: list[str], inputs: list[str], results: list[Node], names: Names) -> Callable:
+    "n steps as one call: the guards once, then the loops, which are the last line, n times."
+    *guards, line = lines
     given = line.partition("(")[2]                                   # the arguments, and a bracket
     text = f"def repeat(n, {given}:\n    for _ in range(n): {line}\n"
     names.values["repeat"] = compiled_by_numba(text, "repeat", names.values)
-    return defined(definition(["n", *inputs], [f"repeat(n, {given}"], results, names), names)
+    lines = [*guards, f"repeat(n, {given}"]
+    return defined(definition(["n", *inputs], lines, results, names), names)

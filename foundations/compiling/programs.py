@@ -12,7 +12,7 @@ __all__ = ['OURS', 'SIGNS', 'replaced', 'changed', 'merged', 'fold', 'depends_on
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
 import math, re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,10 +100,13 @@ def cleaned(tape: Tape, results: list[Node]) -> tuple[list[Node], list[Node]]:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1b06773d
 def is_ufunc(n: Node) -> bool:
+    "Is it one of NumPy's functions that take numbers one by one?"
     return n.kind == "fresh" and isinstance(getattr(np, n.name, None), np.ufunc)
 
 
-def is_elementwise(n: Node) -> bool: return is_ufunc(n) and n.name not in ("matmul", "vecdot")
+def is_elementwise(n: Node) -> bool:
+    "Does each number come from one number of each input?"
+    return is_ufunc(n) and n.name not in ("matmul", "vecdot")
 
 
 def takes_place(n: Node) -> bool:
@@ -117,7 +120,7 @@ def can_overwrite(n: Node, old: Node) -> bool:
     alike = is_elementwise(n) and (old.shape, old.dtype) == (n.shape, n.dtype)
     return alike and all(a is old or a.name == "itself" for a in n.inputs() if a.root is old)
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #1b06773e
 def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
     "For each owner of memory the last line that reads it."
     last = {a.root: i for i, n in enumerate(nodes) for a in n.inputs()}
@@ -196,6 +199,7 @@ class Places:
         return self.of[n]
 
     def give_back(self, dying: Iterable[Node]):
+        "Let others have the places of arrays that nobody reads any more."
         for old in dying:
             if old in self.of: self.free[old.shape, old.dtype.str].append(self.of.pop(old))
 
@@ -222,12 +226,12 @@ def brackets(key: Any, names: Names) -> str:
     return ":".join(parts if parts[2] else parts[:2])
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1ca87d8e
-def common_dtype(args: Iterable[Any]) -> np.dtype:
+def common_dtype(args: Sequence[Any]) -> np.dtype:
     "The dtype in which an operation takes its inputs; numbers of Python's take that of arrays."
     isarray = lambda a: isinstance(a.value, np.ndarray | np.generic)
     kinds = [a.dtype if isinstance(a, Node) else a for a in args
              if not isinstance(a, Node) or isarray(a)]
-    return np.result_type(*kinds)
+    return np.result_type(*kinds or [a.value if isinstance(a, Node) else a for a in args])
 
 
 def is_dot(n: Node, place: np.ndarray | None) -> bool:
@@ -277,7 +281,7 @@ def statement(n: Node, names: Names) -> str:
     return f"{names.of[n]} = {call(n, names)}"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #7a00c88d
-SIGNS = dict(add="+", sub="-", mul="*", truediv="/", pow="**",
+SIGNS = dict(add="+", sub="-", mul="*", truediv="/", floordiv="//", mod="%", pow="**",
              lt="<", le="<=", gt=">", ge=">=", eq="==", ne="!=")
 
 

@@ -173,6 +173,27 @@ def _(a, b): return looped(a, b).cumsum().reshape(len(a), -1)
       "The total must be 0 again before each cell. Inside which loop does that line belong?")
 def _(a, b): return looped(a, b).cumsum(1)
 
+# %% ../../nbs/tools/exercises/chapter1.ipynb #03a9a38e
+@slip("rows-run-on", "All rows of the result are one list, with the cells of all of them.",
+      "Where does a row begin: before all loops, or anew for each `i`?")
+def _(a, b): return [looped(a, b).ravel()] * len(a)
+
+@slip("flat", "All the cells are there, in one list; a list for each row is wanted.",
+      "What is made anew for each `i`, and what is it added to?")
+def _(a, b): return looped(a, b).ravel()
+
+@slip("k-loop-left", "Each cell is too large, p times: a row times a column is the whole sum "
+      "already, and it is added once for every `k`.", "Which loop is not needed any more?",
+      matmul_rowcol, matmul_broadcast)
+def _(a, b): return looped(a, b) * len(b)
+
+@slip("products-not-added", "All the products of a row and a column are to go into one cell.",
+      "One number fits there: what makes one of p products?", matmul_rowcol)
+def _(a, b):
+    c = np.zeros((len(a), b.shape[1]))
+    for i, j in np.ndindex(c.shape): c[i, j] = a[i] * b[:, j]
+    return c
+
 # %% ../../nbs/tools/exercises/chapter1.ipynb #6b2fa517
 @slip("added", "The two numbers are added, where they should be multiplied.",
       "What stands between the number of a and the number of b?")

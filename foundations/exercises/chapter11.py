@@ -110,12 +110,15 @@ def _(rng):
     yield "2 workers, 8 rows", dict(k=2, n=8, seed=0, epoch=1)
     yield "3 workers, 20 rows", dict(k=3, n=20, seed=5, epoch=0)
 
+# %% ../../nbs/tools/exercises/chapter11.ipynb #bd2557d1
 @rows_of_epoch.observe
 def _(fn, k, n, seed, epoch):
     rows = lambda e: [np.asarray(fn(rank, k, n, seed, e)) for rank in range(k)]
     found, later = rows(epoch), rows(epoch + 1)
+    yield "how many rows each worker takes, most first", -np.sort([-len(part) for part in found])
+    same = [np.array_equal(np.sort(a), np.sort(b)) for a, b in zip(found, found[1:])]
+    yield "do all workers take the same rows?", all(same)
     yield "how often each row is taken", np.bincount(np.concatenate(found), minlength=n)
-    yield "rows of a worker, most minus fewest", np.ptp([len(part) for part in found])
     again = all(np.array_equal(a, b) for a, b in zip(found, rows(epoch)))
     yield "asked again, the same rows?", again
     yield "mixed?", not np.array_equal(np.sort(found[0]), found[0])
@@ -144,6 +147,19 @@ def _(rank, k, n, seed, epoch): return np.arange(n)[rank::k]
 @rows_of_epoch.mistake("same-part", "All workers take the same part.",
                        "Where does rank come in?")
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(n)[::k]
+
+# %% ../../nbs/tools/exercises/chapter11.ipynb #66db1db7
+@rows_of_epoch.mistake("rest-lost", "In blocks of n // k rows the n % k rows that are left over "
+                       "are nobody's.", "20 rows, 3 workers: how many does each take?")
+def _(rank, k, n, seed, epoch):
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    return order[rank * (n // k):(rank + 1) * (n // k)]
+
+@rows_of_epoch.mistake("last-has-more", "All that is left over goes to the last worker, and the "
+                       "others wait for it.", "20 rows, 3 workers: how many does each take?")
+def _(rank, k, n, seed, epoch):
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    return order[rank * (n // k):(rank + 1) * (n // k) if rank < k - 1 else n]
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #253116aa
 @exercise(chapter=11, minutes=10, level="middle", hints=[
@@ -321,6 +337,10 @@ def _(k, compute, size, bandwidth, latency):
                    "How many messages follow one another?")
 def _(k, *sizes): return time_of(k, *sizes, waits=1 if k > 1 else 0)
 
+@step_time.mistake("one-latency", "One latency is paid in all; each step of the ring has its own.",
+                   "How many messages follow one another?")
+def _(k, *sizes): return time_of(k, *sizes, waits=1)
+
 @step_time.mistake("compute-not-shared", "The computing is not shared by the workers.",
                    "Each has one part of the batch.")
 def _(k, *sizes): return time_of(k, *sizes, share=k)
@@ -333,6 +353,14 @@ def _(k, *sizes): return time_of(k, *sizes, steps=2 * k)
 @step_time.mistake("latency-forgotten", "The latency is missing.",
                    "Each message takes time, however short it is.")
 def _(k, *sizes): return time_of(k, *sizes, waits=0)
+
+@step_time.mistake("a-latency-too-few", "One latency is left out: each step of the ring has its "
+                   "own, the first and the last too.", "How many messages follow one another?")
+def _(k, *sizes): return time_of(k, *sizes, waits=2 * (k - 1) - 1)
+
+@step_time.mistake("one-way-latency", "Only the steps of one way have a latency.",
+                   "k - 1 steps to add, and k - 1 to hand on.")
+def _(k, *sizes): return time_of(k, *sizes, waits=k - 1)
 
 @step_time.mistake("times-bandwidth", "Bytes are multiplied by bytes per second.",
                    "Which unit do bytes times bytes per second have?")

@@ -278,8 +278,8 @@ def _(rng):
 
 # %% ../../nbs/tools/exercises/chapter1_digits.ipynb #65eea170
 @count_pairs.mistake("once-each", "A pair that comes again is counted once.",
-                   "`table[labels, answers] += 1` adds 1 to each cell it names, once. What "
-                   "counts every image?")
+                   "`= 1`, a product of truths and `table[labels, answers] += 1` all stop at 1. "
+                   "What counts every image?")
 def _(labels, answers, classes):
     table = np.zeros((classes, classes), int)
     table[labels, answers] += 1

@@ -38,6 +38,7 @@ def _(rng):
 def _(fn, s, t):
     try: made = fn(s, t)
     except (ValueError, AssertionError) as error: made = type(error).__name__
+    else: made = "words" if isinstance(made, str) else made
     yield f"what {s} and {t} make", made
 
 # %% ../../nbs/tools/exercises/chapter2.ipynb #7d042700
@@ -137,6 +138,22 @@ def _(s, t):
 def _(s, t):
     try: return joined(lined(s, t)) is not None
     except ValueError: return False
+
+# %% ../../nbs/tools/exercises/chapter2.ipynb #b2481dee
+@broadcast_shapes.mistake("answers-in-words", "Where they do not fit it returns words, and whoever "
+                          "goes on with them takes them for a shape.",
+                          "`raise ValueError(...)` stops there.")
+def _(s, t):
+    try: return joined(lined(s, t))
+    except ValueError: return "they do not fit"
+
+@broadcast_shapes.mistake("leaves-out", "An axis on which they do not fit is left out, and it goes "
+                          "on.", "`raise ValueError(...)` stops there; `print` does not.")
+def _(s, t): return joined([(a, b) for a, b in lined(s, t) if a == b or 1 in (a, b)])
+
+@broadcast_shapes.mistake("first-only-padded", "Only the first shape gets 1s before it, and the "
+                          "second may be the shorter.", "As what does a missing axis count?")
+def _(s, t): return joined(list(zip((1,) * (len(t) - len(s)) + s, t)))
 
 # %% ../../nbs/tools/exercises/chapter2.ipynb #70d6223b
 @broadcast_shapes.also_right
@@ -294,6 +311,20 @@ def _(grad, shape): return summed(grad, shape, ones=False)
                      "(3,) was stretched over rows that it did not have.")
 def _(grad, shape): return summed(grad, shape, left=False)
 
+@unbroadcast.mistake("ones-only", "The axes of size 1 are summed over, those that were lacking "
+                     "are not.",
+                     "(3,) was stretched over rows that it did not have.")
+def _(grad, shape):
+    for i, n in enumerate(shape): grad = grad.sum(i, keepdims=True) if n == 1 else grad
+    return grad
+
+@unbroadcast.mistake("one-lacking", "Where several axes were lacking, only one is summed over.",
+                     "An `if` looks once. How many axes were added at the left?")
+def _(grad, shape):
+    more = grad.ndim - len(shape)
+    return summed(grad.sum(0) if more else grad, shape, left=False)
+
+# %% ../../nbs/tools/exercises/chapter2.ipynb #79b5ab52
 @unbroadcast.mistake("ones-lost", "The numbers are right, and axes of size 1 are gone.",
                      "(4, 1) is not (4,): what keeps an axis that is summed over?")
 def _(grad, shape): return summed(grad, shape, keep=False)

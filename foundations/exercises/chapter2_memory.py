@@ -143,6 +143,10 @@ def _(x, size): return x[:len(x) // size * size].reshape(-1, size)
                  "3 of 6.")
 def _(x, size): return np.array([window(x, i, size) for i in range(len(x) - size)])
 
+@windows.mistake("one-too-few", "The last window is missing.", "How many windows fit? Count for "
+                 "3 of 6.")
+def _(x, size): return stepping(x, size, *x.strides)[:-1]
+
 @windows.mistake("turned", "The windows are the columns.", "Which axis counts the windows?")
 def _(x, size): return np.stack([window(x, i, size) for i in range(len(x) - size + 1)], axis=1)
 

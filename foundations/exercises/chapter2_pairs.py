@@ -345,10 +345,15 @@ def _(rng):
                    "A gradient has the shape of what it belongs to.")
 def _(dout, x): return (dout,)
 
+@sum0_grad.mistake("one-row", "dx has a single row, and x has n.",
+                   "A gradient has the shape of what it belongs to.")
+def _(dout, x): return (dout[None],)
+
 @sum0_grad.mistake("times-x", "dx depends on x, and should not.",
                    "Nudge a cell by 1: how far does the sum move, if the cell is 5, or 50?")
 def _(dout, x): return (dout * x,)
 
+# %% ../../nbs/tools/exercises/chapter2_pairs.ipynb #52ac631b
 @sum0_grad.mistake("averaged", "dx is too small by the number of rows: that is the gradient of a "
                    "mean.",
                    "Nudge a cell by 1: how far does the sum move?")

@@ -62,6 +62,11 @@ def _(x): return np.log1p(np.exp(x))
               "`.max()` looks along an axis. Here two arrays are compared, number by number.")
 def _(x): return np.maximum(x.max(0), 0)
 
+# %% ../../nbs/tools/exercises/chapter3.ipynb #afff813a
+@relu.mistake("largest-of-all", "One number is left of a whole column: the largest.",
+              "`.max()` looks along an axis. Here two arrays are compared, number by number.")
+def _(x): return x.max(0)
+
 @relu.also_right
 def _(x): return (x + abs(x)) / 2
 
@@ -140,6 +145,10 @@ def _(x): return shares(x, None)
 @softmax.mistake("row-maximum-whole-sum", "The maximum is that of each row, and the sum that of "
                  "the whole array.", "The sum too is taken along an axis, and keeps it.")
 def _(x): return shares(x, None, top(x))
+
+@softmax.mistake("maximum-above-only", "The maximum is subtracted above the line, and not below.",
+                 "Both powers of the fraction are of the same x.")
+def _(x): return np.exp(x - top(x)) / np.exp(x).sum(1, keepdims=True)
 
 @softmax.mistake("mean-subtracted", "The mean of the row is subtracted: where scores are far from "
                  "it, the power still overflows.", "Which number makes all differences at most 0?")
@@ -226,6 +235,12 @@ for tiny in 10.0 ** -np.arange(4, 17):
 @log_softmax.mistake("maximum-once", "The maximum is subtracted inside the power, and not from the "
                      "score in front.", "Both x of the formula are the same x.")
 def _(x): return x - np.log(np.exp(x - top(x)).sum(1, keepdims=True))
+
+# %% ../../nbs/tools/exercises/chapter3.ipynb #305cfd8f
+@log_softmax.mistake("maximum-added", "The maximum has the wrong sign at its second place.",
+                     "With m the maximum, the logarithm of the sum is m + log Σ eˣ⁻ᵐ; all of it is "
+                     "subtracted.")
+def _(x): return x - np.log(np.exp(x - top(x)).sum(1, keepdims=True)) + top(x)
 
 # %% ../../nbs/tools/exercises/chapter3.ipynb #825c19b2
 @log_softmax.mistake("one-maximum", "The largest score of *all* rows is subtracted; a row far "

@@ -41,16 +41,14 @@ def scaled(x, mean, std): return (x - mean) / np.where(std > 0, std, 1)
                    "the same grey becomes another number.", "Of which images are both to be taken?")
 def _(train, other): return scaled(other, other.mean(0), other.std(0))
 
+@per_pixel.mistake("own-numbers", "`other` is measured by its own mean and standard deviation, so "
+                   "the same grey becomes another number.", "Of which images are both to be taken?")
+def _(train, other): return (other - other.mean(0)) / other.std(0)
+
 @per_pixel.mistake("nan", "A pixel that never changes has the standard deviation 0, and is divided "
                           "by it.",
                    "What could one divide by there, so that nothing happens?")
 def _(train, other): return (other - train.mean(0)) / train.std(0)
-
-@per_pixel.mistake("a-little-added", "Something small is added to every standard deviation: a "
-                                     "pixel "
-                   "that never changed in train is blown up a million-fold when it does.",
-                   "Where it is 0, and only there, divide by 1.")
-def _(train, other): return (other - train.mean(0)) / (train.std(0) + 1e-8)
 
 @per_pixel.mistake("one-for-all", "All pixels share one mean and one standard deviation.",
                    "Each pixel has its own: along which axis?")
@@ -59,6 +57,13 @@ def _(train, other): return (other - train.mean()) / train.std()
 @per_pixel.mistake("each-image", "Each image is measured by itself.",
                    "Along which axis do you find one pixel in all images?")
 def _(train, other): return scaled(other, other.mean(1, keepdims=True), other.std(1, keepdims=True))
+
+# %% ../../nbs/tools/exercises/chapter3_end.ipynb #9c8c44e6
+for tiny in 10.0 ** -np.arange(3, 13):
+    @per_pixel.mistake("a-little-added", "Something small is added to every standard deviation: a "
+                       "pixel that never changed in train is blown up a million-fold when it does.",
+                       "Where it is 0, and only there, divide by 1.")
+    def _(train, other, tiny=tiny): return (other - train.mean(0)) / (train.std(0) + tiny)
 
 # %% ../../nbs/tools/exercises/chapter3_end.ipynb #dbbfda30
 @per_pixel.mistake("variance", "It is divided by the variance.",

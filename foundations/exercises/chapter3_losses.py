@@ -150,6 +150,10 @@ for tiny in 10.0 ** -np.arange(4, 17):
                        "logarithm.", "Certain and wrong should cost more and more, not at most 1.")
 def _(logits, targ): return -picked(forward.softmax(logits), targ).mean()
 
+@cross_entropy.mistake("log-last", "The logarithm is taken of the mean share.",
+                       "In which order: the mean of logarithms, or the logarithm of a mean?")
+def _(logits, targ): return -np.log(picked(forward.softmax(logits), targ).mean())
+
 @cross_entropy.mistake("raw-scores", "The scores themselves are picked.",
                        "What must become of scores before they say how probable a class is?")
 def _(logits, targ): return -picked(logits, targ).mean()

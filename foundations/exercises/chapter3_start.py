@@ -191,6 +191,11 @@ def _(solve, shape, rng): return solve(shape, np.random.default_rng(0))
       "Around which number should they lie?", kaiming_normal)
 def _(solve, shape, rng): return abs(solve(shape, rng))
 
+@slip("not-negative", "All weights are positive.",
+      "Around which number should they lie?", kaiming_normal)
+def _(solve, shape, rng): return rng.random(shape) * math.sqrt(2 / shape[0])
+
+# %% ../../nbs/tools/exercises/chapter3_start.ipynb #efff8809
 @kaiming_uniform.mistake("bound-is-s", "The bound is the standard deviation itself, so the weights "
                          "are too small by √3.",
                          "The mean square of numbers from -r to r is r²/3.")
@@ -303,6 +308,10 @@ def _(n_in, a): return math.sqrt(2 / n_in)
 @leaky_std.mistake("above-the-line", "A larger a makes it larger: but the more comes through, the "
                    "smaller the weights may be.", "On which side of the line does 1 + a² belong?")
 def _(n_in, a): return math.sqrt(2 * (1 + a**2) / n_in)
+
+@leaky_std.mistake("n-above-the-line", "It grows with the number of inputs.",
+                   "`2 / b * n` is 2n/b: what belongs into one pair of brackets?")
+def _(n_in, a): return math.sqrt(2 / (1 + a**2) * n_in)
 
 @leaky_std.mistake("gain-as-s", "It does not depend on the number of inputs.",
                    "A layer multiplies the mean square by n·s².")

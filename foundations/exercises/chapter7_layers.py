@@ -402,3 +402,11 @@ dropout.mistake(
     "active-in-use", "In use, too, numbers are dropped.",
     "What does `training` say, and what do you do with it?")
 def _(x, p, rng, training): return functional.dropout(Tensor(x), p, True, rng).data
+
+# %% ../../nbs/tools/exercises/chapter7_layers.ipynb #33fcf123
+for word, when, silent in [("", "", (True, False)), ("-in-training", "In training ", (True,)),
+                           ("-in-use", "In use ", (False,))]:
+    @dropout.mistake(f"no-return{word}", f"{when}it returns nothing.".capitalize(),
+                     "Does every way through it end with a `return`?")
+    def _(x, p, rng, training, silent=silent):
+        return None if training in silent else masked(right)(x, p, rng, training)

@@ -169,6 +169,12 @@ def _(x, y, size, rng):
         rows = order[i * size:(i + 1) * size]
         yield x[rows], y[rows]
 
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #8ea7bc81
+for ex in (batches, shuffled_batches):
+    @ex.mistake("return-for-yield", "It gives one batch and ends: `return` ends the loop, too.",
+                "Which word hands out a batch, and goes on behind it when the next is wanted?")
+    def _(x, y, size, *rng): return x[:size], y[:size]
+
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #33c8cfa9
 @exercise(chapter=8, minutes=8, level="middle", hints=[
     "`range(0, len(x), size)` gives the first row of each batch, `x[start:start + size]` the "
@@ -251,7 +257,7 @@ for word, what, look, fn in [
     ("uphill", "It steps along the gradient, so the loss grows.", "Down is against the gradient.",
      epoch_by(moving(lambda p, lr, n: setattr(p, "data", p.data + lr * p.grad)))),
     ("nothing-moves", "The parameters are what they were.",
-     "`p = p - ...` gives a name to a new tensor; `p.data` are the numbers of the parameter.",
+     "`p = p - ...` changes no parameter: its numbers are `p.data`. And what is `p.grad` then?",
      epoch_by(moving(lambda p, lr, n: p.data - lr * p.grad))),
     ("over-rows", "Each step is divided by the number of rows once more.",
      "The cross-entropy is a mean already: the 1/n is in the gradient.",
@@ -261,6 +267,25 @@ for word, what, look, fn in [
     ("drops-the-last", "A short last batch is left out.", "`len(x) // size` rounds down.",
      epoch_by(one_step, lambda n, size: n // size * size))]:
     train_epoch.mistake(word, what, look)(fn)
+
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #0e1c4c4d
+for move in (lambda p, lr: lr * p.grad, lambda p, lr: p.grad * lr, lambda p, lr: lr * p.grad.data):
+    @train_epoch.mistake(
+        "forgets-too-late", "`p.grad` is None when the parameters move: `zero_grad` stands behind "
+        "`backward`, or there is no `backward`.", "In which order do the four steps come?")
+    def _(model, x, y, size, lr, move=move):
+        nn.CrossEntropyLoss()(model(x[:size]), y[:size]).backward()
+        model.zero_grad()
+        for p in model.parameters(): p.data -= move(p, lr)
+
+@train_epoch.mistake("softmax-first", "The loss is that of shares: softmax stands before the "
+                     "cross-entropy, which takes it itself. It even trains, only worse.",
+                     "What does the cross-entropy want, shares or logits?")
+def _(model, x, y, size, lr):
+    for xb, yb in batches.solve(x, y, size):
+        model.zero_grad()
+        nn.CrossEntropyLoss()(nn.functional.softmax(model(xb), dim=1), yb).backward()
+        for p in model.parameters(): p.data -= lr * p.grad
 
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #0ce0b086
 @train_epoch.mistake("first-batch-only", "Every step looks at the first rows.",
@@ -297,15 +322,18 @@ def fit(model, optimizer, train, valid, epochs):
     "Train: the loss of each step, and after each epoch (steps so far, loss, accuracy) on valid."
     return fitted(model, optimizer, train, valid, epochs)
 
-def fitted(model, optimizer, train, valid, epochs, modes=True, forget=True, count=len, look=None):
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #66c4f33d
+def fitted(model, optimizer, train, valid, epochs, modes=True, forget=True, count=len, look=None,
+           late=False, of=lambda logits: logits):
     "The same, with slips that one may choose."
     losses, checks = [], []
     for _ in range(epochs):
         if modes: model.train()
         for xb, yb in train:
-            loss = nn.CrossEntropyLoss()(model(xb), yb)
+            loss = nn.CrossEntropyLoss()(of(model(xb)), yb)
             if forget: optimizer.zero_grad()
             loss.backward()
+            if late: optimizer.zero_grad()
             optimizer.step()
             losses.append(loss.item())
         checks.append((count(losses), *evaluate(model, look or valid)))
@@ -371,6 +399,17 @@ for word, what, look, slip in [
     ("epochs-for-steps", "A check says how many epochs there were, in place of steps.",
      "How many losses are there by then?", dict(count=lambda losses: len(losses) // 3))]:
     fit.mistake(word, what, look)(with_slip(**slip))
+
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #fbebde7f
+fit.mistake(
+    "forgets-too-late", "Nothing moves: at `optimizer.step` there are no gradients. `zero_grad` "
+    "stands behind `backward`, or there is no `backward`.",
+    "In which order do they come?")(with_slip(late=True))
+fit.mistake(
+    "softmax-first", "The loss is that of shares: softmax stands before the cross-entropy, which "
+    "takes it itself. It even trains, only worse.",
+    "What does the cross-entropy want, shares or logits?")(
+    with_slip(of=lambda logits: nn.functional.softmax(logits, dim=1)))
 
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #a26b59f8
 @fit.mistake("on-train", "It is measured on the digits that it learns from.",

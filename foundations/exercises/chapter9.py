@@ -209,6 +209,15 @@ def _(g, m, v, t, lr, betas, eps):
     m, v = adam_parts(g, m, v, betas)
     return lr * m / (1 - betas[0]**t) / np.sqrt(v / (1 - betas[1]**t) + eps), m, v
 
+# %% ../../nbs/tools/exercises/chapter9.ipynb #cd019a3f
+@adam_move.mistake("not-squared", "v is a mean of g, and should be one of g²: where g is negative "
+                   "its root is nan.", "What is squared before it goes into v?")
+def _(g, m, v, t, lr, betas, eps):
+    m, _ = adam_parts(g, m, v, betas)
+    v = betas[1] * v + (1 - betas[1]) * g
+    with np.errstate(invalid="ignore"): root = np.sqrt(v / (1 - betas[1]**t))
+    return lr * m / (1 - betas[0]**t) / (root + eps), m, v
+
 # %% ../../nbs/tools/exercises/chapter9.ipynb #7526bbfb
 @adam_move.mistake("betas-exchanged", "The two betas have changed places.",
                    "The first is for the mean of g, the second for that of g².")

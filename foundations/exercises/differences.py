@@ -35,6 +35,7 @@ class Difference:
 
     @property
     def size(self) -> int:
+        "How many numbers go in."
         return sum(np.size(x) for x in self.trial.args.values() if numbers(x) is not None)
 
 # %% ../../nbs/tools/exercises/differences.ipynb #32f24bde
@@ -97,8 +98,8 @@ def of_value(ex: Exercise, trial: Trial, name: str, given: Any, expected: Any) -
     differ = lambda stage, *said: Difference(stage, trial, Finding(*said) if said else None, name,
                                              given, expected)
     if given is ...: return differ(TYPE, "no-return", f"{what} is still `...`.", "Fill it in.")
-    if given is None: return differ(TYPE, "no-return", f"{what} is None.",
-                                    "Is there a `return`, on every way through?")
+    if given is None: return differ(TYPE, "no-return", f"{what} is None.", "Is there a `return`, "
+        "on every way?" if name in ("", *ex.returns) else "Which line should set or return it?")
     if expected is None: return differ(
         TYPE, "not-none", f"{what} should be None: there is no gradient to have here.",
         "Which inputs are no numbers that could be nudged?")
@@ -122,8 +123,12 @@ HINTS = {
     "IndexError": "Print the index and the shape before this line.",
     "KeyError": "What is there the first time, before anything was stored?",
     "AttributeError": "What kind of value is it? `type(...)` says.",
-    "None": "Something is None here: what a function without `return` gives. Was one called, "
-            "`f()`, where it should be kept, `f`?",
+    "None": "Something is None here: never set, or what a function without `return` gives. Was "
+            "one called, `f()`, where it should be kept, `f`?",
+    "truth": "`if`, `not` and `max` ask for one True or False, and an array holds one for each "
+             "number. Which function of NumPy's decides number by number? Or is it `is None`?",
+    "arguments": "Which arguments are handed over, and which does the definition name? The first "
+                 "of a method is `self`.",
 }
 
 # %% ../../nbs/tools/exercises/differences.ipynb #83639f79
@@ -139,7 +144,9 @@ def of_failure(f: Failure) -> Finding:
         "died", f"It ended Python itself ({f.text}).",
         "Is there an `exit`, or a call into a compiled library?")
     where = f" in line {f.number}: `{f.line}`" if f.line else ""
-    kind = "None" if "'NoneType'" in f.text else f.name
+    parts = {"'NoneType'": "None", "truth value of an array": "truth",
+             "positional argument": "arguments", "takes no arguments": "arguments"}
+    kind = next((hint for part, hint in parts.items() if part in f.text), f.name)
     return Finding("raises", f"It raises {f.name}{where}.\n{f.name}: {f.text}",
                    HINTS.get(kind, "The inputs stand below: try that line on them by hand."))
 
@@ -163,6 +170,7 @@ def explained(ex: Exercise, found: list[Difference]) -> Difference:
 
 
 def as_pair(ex: Exercise, d: Difference) -> Pair:
+    "What was given and what was expected, for the hypotheses."
     g, e = numbers(d.given), numbers(d.expected)
     assert g is not None and e is not None       # or the difference would have its finding
     return Pair(d.name, g, e, d.trial.args, ex.rtol)
