@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['OURS', 'SIGNS', 'replaced', 'changed', 'merged', 'fold', 'depends_on', 'needed', 'guards_first', 'cleaned',
            'is_ufunc', 'is_elementwise', 'takes_place', 'can_overwrite', 'last_uses', 'made_in_place', 'Names',
-           'name_in_code', 'Places', 'argument', 'brackets', 'common_dtype', 'is_dot', 'function', 'call', 'statement',
-           'arithmetic', 'needs_no_line', 'statements', 'Changed', 'Program', 'definition', 'defined', 'numpy_program',
-           'with_head']
+           'filled', 'name_in_code', 'Places', 'argument', 'brackets', 'common_dtype', 'is_dot', 'function', 'call',
+           'statement', 'arithmetic', 'needs_no_line', 'statements', 'Changed', 'Program', 'definition', 'defined',
+           'numpy_program', 'with_head']
 
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
 import math, re
@@ -170,13 +170,14 @@ class Names:
         known = {how: name for name, how in self.made.items() if name.startswith("n")}
         return known[text] if text in known else self.make(f"n{len(known)}", text, value)
 
-    def filled(self, n: Node, dtype: np.dtype) -> str:
-        "A number of Python's as an array, which NumPy takes sooner: filled once in a step."
-        if (n, dtype) not in self.arrays:
-            name = self.make(f"p{len(self.arrays)}", f"empty((), {dtype})", np.empty((), dtype))
-            self.arrays[n, dtype] = name
-            self.lines.append(f"{name}[()] = {self.of[n]}")
-        return self.arrays[n, dtype]
+# %% ../../nbs/tools/compiling/programs.ipynb #a12f5e14
+def filled(n: Node, dtype: np.dtype, names: Names) -> str:
+    "A number of Python's as an array, which NumPy takes sooner: filled once in a step."
+    if (n, dtype) not in names.arrays:
+        name = names.make(f"p{len(names.arrays)}", f"empty((), {dtype})", np.empty((), dtype))
+        names.arrays[n, dtype] = name
+        names.lines.append(f"{name}[()] = {names.of[n]}")
+    return names.arrays[n, dtype]
 
 # %% ../../nbs/tools/compiling/programs.ipynb #e5063eac
 OURS = re.compile(r"[acinptvx]\d+|[kn]|loops\d+|total|larger|smaller|range|step|repeat|Changed")
@@ -218,7 +219,7 @@ def argument(x: Any, names: Names, dtype: np.dtype | None = None) -> str:
     "An argument as Python writes it; with a dtype, numbers are arrays."
     if isinstance(x, Node):
         if not dtype or type(x.value) not in (int, float): return names.of[x]
-        return names.filled(x, np.result_type(dtype, x.value))
+        return filled(x, np.result_type(dtype, x.value), names)
     if isinstance(x, np.dtype): return repr(x.name)
     if isinstance(x, tuple | list):
         inside = ", ".join([argument(v, names) for v in x])
