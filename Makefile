@@ -11,6 +11,12 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONDONTWRITEBYTECODE        # .venv keeps what was compiled: else PyTorch takes twice as long to start, each time
 INSTALL := $(V)/uv pip install -q $(if $(PIP_NO_INDEX),--no-index) $(if $(UV_TORCH_BACKEND),--torch-backend $(UV_TORCH_BACKEND)) -c constraints.txt
 
+ifneq ($(wildcard .venv/.ok),)          # its programs know where they lie
+ifeq ($(shell test -x $(V)/python && { test ! -s .venv/.ok || test "$$(cat .venv/.ok)" = "$(CURDIR)"; } && echo fits),)
+$(error .venv was made in another folder, or its Python is gone: remove .venv, and run make again)
+endif
+endif
+
 help:            ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -32,9 +38,7 @@ notebooks: .venv/.ok  ## export, run every notebook (or NB=nbs/01_matmul.ipynb),
 book: .venv/.ok  ## the site, in _site/: the notebooks with their stored outputs, the reference, search
 	$(V)/python docs/build.py
 
-lite: .venv/.ok  ## the site, and beside it JupyterLab with a Python that runs in the browser; PYODIDE_URL: docs/run.md
-	$(V)/uv venv -q --allow-existing --seed -p $(V)/python .venv/lite      # of its own: JupyterLab would try to load its kernel
-	$(INSTALL) -p .venv/lite/bin/python -e '.[docs,lite]'
+lite: .venv/lite/.ok  ## the site, and beside it JupyterLab with a Python that runs in the browser; PYODIDE_URL: docs/run.md
 	.venv/lite/bin/python docs/build.py --lite
 
 bench: .venv/.ok ## measure the ratios that the chapters promise
@@ -52,9 +56,15 @@ lock: .venv/.ok  ## renew constraints.txt: the newest versions that work togethe
 	  { echo "foundations needs Python 3.11 or later, and '$(PY)' is older or missing. Name one: make PY=python3.12 ..."; exit 1; }
 	@echo "Setting up .venv (once; a few minutes on a slow line) ..."
 	@$(PY) -m venv .venv
-	@$(V)/python -m pip install -q $(if $(PIP_NO_INDEX),,--upgrade) uv
-	@$(INSTALL) -p $(V)/python -e '.[dev]' || { echo "Not installed; run it again. If PyTorch's CPU index is out of reach: make ... UV_TORCH_BACKEND= (larger)"; exit 1; }
+	@$(V)/python -m pip install -q $(if $(PIP_NO_INDEX),,--upgrade) uv && $(INSTALL) -p $(V)/python -e '.[dev]' || { \
+	  echo "Not installed. With a network: run it again; if PyTorch's CPU index is out of reach, make ... UV_TORCH_BACKEND= (larger)."; \
+	  echo "Without one: README.md, \"Without a network\"."; exit 1; }
 	@$(V)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
+	@echo "$(CURDIR)" > $@
+
+.venv/lite/.ok: .venv/.ok pyproject.toml constraints.txt     # of its own: JupyterLab would try to load its kernel
+	@$(V)/uv venv -q --allow-existing --seed -p $(V)/python .venv/lite
+	@$(INSTALL) -p .venv/lite/bin/python -r pyproject.toml --extra docs --extra lite || { echo "Not installed: make lite needs a network once"; exit 1; }
 	@touch $@
 
 .PHONY: help lab test lint notebooks book lite bench wheels lock

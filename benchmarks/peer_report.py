@@ -38,7 +38,7 @@ def ratios(case):
 def table(title, case):
     "A Markdown table of one case."
     unit, base = case["unit"], case["base"]
-    lines = [f"**{title}**", "", f"| | median | spread | to {base} |", "|---|---:|---:|---:|"]
+    lines = [f"**{title}**", "", f"| whose | median | spread | to {base} |", "|---|---:|---:|---:|"]
     for name, to_base in ratios(case).items():
         x = case["samples"][name]
         lines.append(f"| {name} | {written(median(x), unit)} | {spread(x):.2f}{' (noisy)' * (spread(x) > NOISY)} | {to_base:.2f} |")

@@ -34,10 +34,10 @@ class Module:
         class Full(ast.NodeTransformer):
             def visit_Name(self, name): return ast.copy_location(ast.Name(known.get(name.id, name.id)), name)
             def visit_Constant(self, word): return ast.copy_location(ast.Name(known[word.value]), word) if word.value in known else word
+        told = lambda a: a and Full().visit(ast.parse(a.value, mode="eval").body if isinstance(getattr(a, "value", None), str) else a)    # "Iterator[Module]"
         node = copy.deepcopy(node)
-        for arg in [n for n in ast.walk(node.args) if isinstance(n, ast.arg)]:
-            if arg.annotation: arg.annotation = Full().visit(arg.annotation)
-        if node.returns: node.returns = Full().visit(node.returns)
+        for arg in [n for n in ast.walk(node.args) if isinstance(n, ast.arg)]: arg.annotation = told(arg.annotation)
+        node.returns = told(node.returns)
         return node
 
     @property
@@ -195,5 +195,5 @@ def page(module, title):
         parts.append(f"Built on [{title}](../{module.notebook.removeprefix('nbs/')}). [Source]({blob(module.path)}).")
     parts.append(f"```{{py:module}} {module.name}\n```")
     parts += [(of_class if isinstance(n, ast.ClassDef) else of_function)(module, n) for n in module.items]
-    if module.others: parts.append("Also: " + ", ".join(f"`{n}`" for n in module.others) + ".")
+    if module.others: parts.append("Also: " + ", ".join(f"{{py:obj}}`{n} <{module.known[n]}>`" if n in module.known else f"`{n}`" for n in module.others) + ".")
     return "\n\n".join(parts) + "\n"

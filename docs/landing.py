@@ -4,7 +4,7 @@ import html, re
 from pages import cells
 from place import chapters
 
-from foundations.explore.expressions import expression_stepper
+from foundations.explore import graph_box
 
 INVENTED = re.compile(r"^(\d\.\d): .*kept back; (.+)$", re.M)      # chapter 9 prints this
 KINDS = {"0.5": "cautious", "1.0": "as it learned", "1.5": "daring"}
@@ -53,6 +53,7 @@ def chapter_map():
 
 
 def page(template):
-    stepper = expression_stepper("x*x + 2*x", "x = 3")._repr_html_()
+    forms, _ = graph_box("x*x + 2*x", "x = 3")._repr_mimebundle_()
+    stepper = forms["text/html"]
     return (template.replace("{{stepper}}", stepper.replace("\n", " ")).replace("{{names}}", names_figure())
             .replace("{{map}}", chapter_map()).replace("{{first}}", chapters()[0].stem))

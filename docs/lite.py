@@ -9,10 +9,11 @@ import hashlib, json, os, re, shutil, subprocess, sys
 from importlib.metadata import version
 from pathlib import Path
 
+from fetch import MODULES, fetch, give_up
 from pages import notebook
 from place import NBS, ROOT, notebooks, write
 
-STAGE, FROM_NPM = ROOT / "build/lite", ROOT / "docs/node_modules/pyodide"
+STAGE, FROM_NPM = ROOT / "build/lite", MODULES / "pyodide"
 EXTENSIONS = Path(sys.prefix) / "share/jupyter/labextensions"
 PUBLISHED = "https://cdn.jsdelivr.net/pyodide/v{}/full/"
 KERNEL = ["micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", "ipython"]      # what it loads when it starts
@@ -43,7 +44,8 @@ def fetched(releases):
     folder.mkdir(parents=True, exist_ok=True)
     find = lambda name: next(folder.glob(f"{name.replace('-', '_')}-{releases[name]}-*.whl"), None)
     if missing := [f"{name}=={releases[name]}" for name in releases if not find(name)]:
-        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version=3.14", "-d", folder, *missing)
+        try: run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version=3.14", "-d", folder, *missing)
+        except subprocess.CalledProcessError: give_up(f"{', '.join(missing)}: not here, and pip could not fetch them")
     return list(map(find, releases))
 
 
@@ -88,8 +90,9 @@ def python(out):
 
 def build(out):
     "JupyterLab with the notebooks, their pictures and a kernel."
-    home = STAGE / "lab"
-    for folder in (home, out): shutil.rmtree(folder, ignore_errors=True)
+    home, ready = STAGE / "lab", STAGE / "pyodide"
+    for folder in (home, ready, out): shutil.rmtree(folder, ignore_errors=True)
+    python(ready)                                                        # first: it is what may need a network
     shutil.copytree(NBS / "images", home / "files/images")
     for page in notebooks():
         nb = notebook(page)
@@ -100,7 +103,9 @@ def build(out):
         "appName": "foundations", "litePluginSettings": {"@jupyterlite/pyodide-kernel-extension:kernel": settings}}}))
     run(sys.executable, "-m", "jupyterlite_core", "build", "--lite-dir", home, "--output-dir", out, "--apps=lab",
         "--contents", home / "files", "--no-sourcemaps", "--no-unused-shared-packages", cwd=home, stdout=subprocess.DEVNULL)
-    python(out / "static/pyodide")
+    shutil.copytree(ready, out / "static/pyodide")
 
 
-if __name__ == "__main__": build(Path(sys.argv[1]).resolve())
+if __name__ == "__main__":
+    fetch()
+    build(Path(sys.argv[1]).resolve())

@@ -31,7 +31,7 @@ def title(page):
 
 def navigation(modules):
     "The column at the left: captions, their pages with titles, and whether they are folded."
-    named = {p.with_suffix("").as_posix(): title(p) for p in notebooks() if p.name != "index.ipynb"}
+    named = {p.with_suffix("").as_posix(): title(p).replace("`", "") for p in notebooks() if p.name != "index.ipynb"}
     pick = lambda wanted: {page: name for page, name in named.items() if wanted(page)}
     about = {"run": "Run it yourself", "making": "How the series is made", "readme": "Read me: set-up"}
     reference = {"api/index": "All modules", **{f"api/{m}": m.removeprefix("foundations.") for m in modules}}

@@ -150,26 +150,26 @@ class Signs(Primitives):
 class Functions(Primitives):
     "Operators as methods."
     __slots__ = ()
-    def exp(self) -> Tensor: return Exp()(self)
-    def log(self) -> Tensor: return Log()(self)
-    def relu(self) -> Tensor: return ReLU()(self)
-    def tanh(self) -> Tensor: return Tanh()(self)
-    def sigmoid(self) -> Tensor: return Sigmoid()(self)
-    def sin(self) -> Tensor: return Sin()(self)
-    def cos(self) -> Tensor: return Cos()(self)
-    def square(self) -> Tensor: return Square()(self)
-    def softmax(self, dim: int) -> Tensor: return Softmax(axis=dim)(self)
-    def log_softmax(self, dim: int) -> Tensor: return LogSoftmax(axis=dim)(self)
-    def cumsum(self, dim: int) -> Tensor: return RunningSum(axis=dim)(self)
-    def reshape(self, *shape) -> Tensor: return Reshape(shape=flat(shape))(self)
-    def permute(self, *dims) -> Tensor: return Transpose(axes=flat(dims))(self)
-    def where(self, mask, other) -> Tensor: return Where()(mask, self, other)
+    def exp(self) -> Tensor: "e to the power of each number."; return Exp()(self)
+    def log(self) -> Tensor: "The natural logarithm of each number."; return Log()(self)
+    def relu(self) -> Tensor: "Each number, or 0 where it is negative."; return ReLU()(self)
+    def tanh(self) -> Tensor: "The hyperbolic tangent, from -1 to 1."; return Tanh()(self)
+    def sigmoid(self) -> Tensor: "1 / (1 + e⁻ˣ), from 0 to 1."; return Sigmoid()(self)
+    def sin(self) -> Tensor: "The sine of each number."; return Sin()(self)
+    def cos(self) -> Tensor: "The cosine of each number."; return Cos()(self)
+    def square(self) -> Tensor: "Each number times itself."; return Square()(self)
+    def softmax(self, dim: int) -> Tensor: "Shares along an axis."; return Softmax(axis=dim)(self)
+    def log_softmax(self, dim: int) -> Tensor: "Log of softmax."; return LogSoftmax(axis=dim)(self)
+    def cumsum(self, dim: int) -> Tensor: "Running sums."; return RunningSum(axis=dim)(self)
+    def reshape(self, *shape) -> Tensor: "In this shape."; return Reshape(shape=flat(shape))(self)
+    def permute(self, *dims) -> Tensor: "In this order."; return Transpose(axes=flat(dims))(self)
+    def where(self, mask, other) -> Tensor: "Other if not mask."; return Where()(mask, self, other)
     def sum(self, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
-        return Sum(**along(dim, keepdim, axis, keepdims))(self)
+        "The sum along axes, or of all."; return Sum(**along(dim, keepdim, axis, keepdims))(self)
     def mean(self, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
-        return Mean(**along(dim, keepdim, axis, keepdims))(self)
+        "The mean along axes, or of all."; return Mean(**along(dim, keepdim, axis, keepdims))(self)
     def amax(self, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
-        return Max(**along(dim, keepdim, axis, keepdims))(self)
+        "The largest along axes, or all."; return Max(**along(dim, keepdim, axis, keepdims))(self)
 
 # %% ../nbs/06_engine.ipynb #b1555202
 class Gradients(Primitives):
@@ -184,7 +184,7 @@ class Gradients(Primitives):
         for t, g in own(gradients): t.grad = g
         if not (create_graph if retain_graph is None else retain_graph): free(ready)
 
-    def zero_grad(self): self.grad = None
+    def zero_grad(self): "Forget the gradient."; self.grad = None
 
     def retain_grad(self):
         "Keep the gradient in `grad`, although this is no leaf; ValueError if it needs none."
@@ -237,7 +237,7 @@ class Tensor(Signs, Functions, Gradients, Standing, Changes, Methods):
         if requires_grad: self.requires_grad_()
 
     @property
-    def data(self) -> np.ndarray: return self._data
+    def data(self) -> np.ndarray: "The array."; return self._data
     @data.setter
     def data(self, value):
         if value is not self._data: self._data, self.owner = array(value), None
@@ -299,6 +299,7 @@ class Linear(DifferentiableOperator):
     forward = staticmethod(fwd.linear)
 
     def backward(self, dout, x, w, b, needs_input_grad):
+        "The gradients of x, w and b."
         dx, dw = MatrixMultiply.backward(dout, x, w, needs_input_grad)
         return dx, dw, dout.sum(0) if needs_input_grad[2] else None
 

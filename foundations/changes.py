@@ -53,7 +53,9 @@ class Clock:
 clock = Clock()
 
 
-def owner_of(t: Any) -> Any: return t if t.owner is None else t.owner
+def owner_of(t: Any) -> Any:
+    "The tensor whose memory it is."
+    return t if t.owner is None else t.owner
 
 
 def owner_among(inputs: Iterable[Tensor], out: Tensor) -> Tensor | None:

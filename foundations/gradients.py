@@ -35,7 +35,9 @@ def first_gradient(t: Any, gradient: Any, create_graph: bool) -> Any:
     return g
 
 
-def several(x: Any) -> list: return [x] if isinstance(x, (ArrayLike, np.ndarray)) else list(x)
+def several(x: Any) -> list:
+    "A list of one, or of all."
+    return [x] if isinstance(x, (ArrayLike, np.ndarray)) else list(x)
 
 # %% ../nbs/tools/gradients.ipynb #d0dd27fb
 def refuse_changed(t: Tensor):

@@ -75,7 +75,7 @@ class Linear(Layer):
     def __init__(self, w, b): self.w, self.b = takes_gradient(w), takes_gradient(b)
 
     @property
-    def params(self): return self.w, self.b
+    def params(self): "What is to be learned."; return self.w, self.b
 
 
 class MSELoss(Layer):

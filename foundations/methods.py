@@ -53,15 +53,15 @@ class Sizes(Primitives):
     __slots__ = ()
 
     @property
-    def shape(self) -> tuple[int, ...]: return self._data.shape
+    def shape(self) -> tuple[int, ...]: "The size of each axis."; return self._data.shape
     @property
-    def ndim(self) -> int: return self._data.ndim
+    def ndim(self) -> int: "How many axes it has."; return self._data.ndim
     @property
-    def dtype(self) -> np.dtype: return self._data.dtype
+    def dtype(self) -> np.dtype: "What its numbers are: float32, int64."; return self._data.dtype
     @property
-    def device(self) -> str: return "cpu"
-    def dim(self) -> int: return self._data.ndim
-    def numel(self) -> int: return self._data.size
+    def device(self) -> str: "Where it lies: always 'cpu'."; return "cpu"
+    def dim(self) -> int: "The same as `ndim`."; return self._data.ndim
+    def numel(self) -> int: "How many numbers it holds."; return self._data.size
     def __len__(self) -> int: return len(self._data)
 
     def size(self, dim: int | None = None) -> Any:
@@ -85,7 +85,7 @@ class Exits(Primitives):
             "numpy: this tensor needs a gradient, and its array takes none; use detach().numpy()")
         return self._data
 
-    def tolist(self) -> Any: return self._data.tolist()
+    def tolist(self) -> Any: "Lists of numbers, one within the other."; return self._data.tolist()
     def __array__(self, dtype=None, copy=None): return np.array(self.numpy(), dtype, copy=copy)
     def __bool__(self) -> bool: return bool(self._data)
     def __float__(self) -> float: return float(self.item())
@@ -112,7 +112,7 @@ class ArrayLike(Sizes, Exits):
         return f"Tensor({np.array2string(self._data, separator=', ', prefix='Tensor(')}{more})"
 
 
-def plain(x): return x._data if isinstance(x, ArrayLike) else x
+def plain(x): "The array of a tensor; else x."; return x._data if isinstance(x, ArrayLike) else x
 
 # %% ../nbs/tools/methods.ipynb #2a3113b4
 def tensor(data) -> Tensor:
@@ -136,6 +136,7 @@ def array(data: Any) -> np.ndarray:
 
 
 def only_floats(x: np.ndarray):
+    "TypeError for what can have no gradient."
     if x.dtype.kind != "f": raise TypeError(
         f"Tensor: only floats take a gradient, and this is {x.dtype}; write 1.0 in place of 1")
 
@@ -222,10 +223,10 @@ class Orders(Primitives):
     __slots__ = ()
 
     @property
-    def T(self) -> Tensor: return self.permute(*reversed(range(self.ndim)))
+    def T(self) -> Tensor: "All axes backwards."; return self.permute(*reversed(range(self.ndim)))
     @property
-    def mT(self) -> Tensor: return self.transpose(-2, -1)
-    def t(self) -> Tensor: return self.T
+    def mT(self) -> Tensor: "The last two axes swapped."; return self.transpose(-2, -1)
+    def t(self) -> Tensor: "The same as `T`."; return self.T
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         "With two axes in each other's place."
@@ -390,13 +391,13 @@ class Casts(Primitives):
         "A copy with memory of its own, through which gradients flow."
         return cast(self, dtype=self._data.dtype)
 
-    def cpu(self) -> Self: return self
-    def contiguous(self) -> Self: return self
-    def float(self) -> Tensor: return self.to(np.float32)
-    def double(self) -> Tensor: return self.to(np.float64)
-    def long(self) -> Tensor: return self.to(np.int64)
-    def int(self) -> Tensor: return self.to(np.int32)
-    def bool(self) -> Tensor: return self.to(np.bool)
+    def cpu(self) -> Self: "Itself: it lies there."; return self
+    def contiguous(self) -> Self: "Itself; a name of PyTorch's."; return self
+    def float(self) -> Tensor: "In float32."; return self.to(np.float32)
+    def double(self) -> Tensor: "In float64."; return self.to(np.float64)
+    def long(self) -> Tensor: "In int64, toward 0."; return self.to(np.int64)
+    def int(self) -> Tensor: "In int32, toward 0."; return self.to(np.int32)
+    def bool(self) -> Tensor: "Is each number not 0?"; return self.to(np.bool)
 
 # %% ../nbs/tools/methods.ipynb #3eb2683b
 class Questions(Primitives):

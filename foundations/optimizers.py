@@ -45,6 +45,7 @@ class Adaptive:
         self.squares: list[Any] = [0.0] * len(self.params)
 
     def zero_grad(self):
+        "Forget all gradients."
         for p in self.params: p.grad = None
 
 # %% ../nbs/tools/optimizers.ipynb #2b5575d0

@@ -135,8 +135,8 @@ def in_use(model) -> Iterator[None]:
 # %% ../nbs/tools/runs.ipynb #5d0baeeb
 class Optimizer(Protocol):
     "Ours or PyTorch's."
-    def zero_grad(self) -> Any: ...
-    def step(self) -> Any: ...
+    def zero_grad(self) -> Any: "Forget all gradients."
+    def step(self) -> Any: "Move all parameters."
 
 
 def learns(optimizer, model) -> bool:
@@ -223,6 +223,7 @@ class Curve:
         self.history, self.handle, self.last = history, None, time.monotonic()
 
     def draw(self, every: float = 0):   # seconds between two drawings
+        "Draw it, or draw it anew in its place."
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
         if not hasattr(shell, "kernel") or not self.history.losses: return
         if time.monotonic() - self.last < every: return
@@ -291,4 +292,4 @@ class Run(Watch):
             finite(loss.item(), self.place, self.optimizer, [(x, y)], self.number)
         return loss
 
-    def note(self, loss): self.step(loss.item())        # a step has been made
+    def note(self, loss): "A step has been made."; self.step(loss.item())

@@ -48,6 +48,7 @@ class SGD:
             p.data -= self.lr * g
 
     def zero_grad(self):
+        "Forget all gradients."
         for p in self.params: p.grad = None
 
 # %% ../nbs/08_training.ipynb #4ddfa582

@@ -1,7 +1,7 @@
 """The files that take longest begin first, so that two processes end at about the same time (scripts/test.py); a browser, for those who need one."""
 import pytest
 
-LONG = ["test_lab.py", "test_book.py", "test_exercises.py", "test_exercises_lab.py"]
+LONG = ["test_lab.py", "test_book.py", "test_lite.py", "test_exercises.py", "test_exercises_lab.py"]
 
 
 def pytest_collection_modifyitems(items):

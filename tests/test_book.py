@@ -106,6 +106,17 @@ def test_the_map_says_of_each_chapter_what_it_gives_and_how_long(site):
     assert [row for row in told if not all(row) or not re.fullmatch(r"(1 h|\d+ min)( \+ \d+ min)?", row[3])] == []
 
 
+def test_a_chapter_says_that_it_is_read_here_and_where_it_runs(site):
+    for stem in CHAPTERS:
+        [said] = re.findall(r'<p class="read-only">(.*?)</p>', (site / f"{stem}.html").read_text(encoding="utf-8"), re.S)
+        assert 'href="run.html"' in said, stem
+
+
+def test_each_column_of_a_table_has_a_name(site, read):
+    nameless = [page.name for page in read if re.search(r"<th\b[^>]*>\s*(<p>\s*</p>)?\s*</th>", page.read_text(encoding="utf-8"))]
+    assert nameless == []
+
+
 def test_the_maths_has_its_licence(site): assert "Apache License" in (site / "_static/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
@@ -136,7 +147,7 @@ def page(browser, request, at):
 
 
 AXE = ROOT / "docs/node_modules/axe-core/axe.min.js"
-TOLD = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+TOLD = """async () => (await axe.run(document, {resultTypes: ['violations'], rules: {'target-size': {enabled: true}}})).violations
   .map(v => `${v.id}: ` + v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message || '')).join('; '))"""
 
 READ = [(DESK, "index.html"), (PHONE, "index.html"), (DESK, "06_engine.html"), (PHONE, "03_forward.html"), (PHONE, "run.html"),
@@ -156,6 +167,21 @@ def test_no_page_scrolls_sideways_on_a_phone(page, at):
     for name in (*(f"{stem}.html" for stem in CHAPTERS), "index.html", "readme.html", "making.html", "api/foundations.forward.html", "tools/explore.html"):
         page.goto(at(name), wait_until="domcontentloaded")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+@pytest.mark.parametrize("page", [DESK], indirect=True)
+def test_a_line_of_code_fits_a_desk(page, at):
+    for name in CHAPTERS:
+        page.goto(at(f"{name}.html"), wait_until="domcontentloaded")
+        assert page.evaluate("[...document.querySelectorAll('.cell_input pre')].filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0, name
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_a_wide_figure_keeps_its_letters_on_a_phone(page, at):
+    "It is moved sideways within its cell; the page is not (above)."
+    page.goto(at("01_matmul.html"))
+    strip = page.locator("img[alt^='A 4 by 8 matrix']")
+    assert strip.bounding_box()["width"] > 560 and strip.evaluate("e => getComputedStyle(e.parentElement).overflowX") == "auto"
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
@@ -183,6 +209,47 @@ def test_a_stepper_moves_and_asks(page, at):
     assert "step 2 of" in stepper.inner_text() and "As you said" in stepper.inner_text()
     page.keyboard.press("End")
     assert stepper.locator("input[type=range]").get_attribute("aria-valuetext").startswith("step 7 of 7")
+
+
+def test_a_box_computes_what_is_typed(page, at):
+    "Without a kernel and by keys: shapes, a refusal in words, strides, a graph; nothing that axe finds, nothing that scrolls sideways."
+    page.goto(at("02_broadcasting.html"))
+    box = page.locator("[data-f=typed_shapes]")
+    field = box.get_by_label("b", exact=True)
+    assert field.input_value() == "(7, 6)" and "run this cell in Jupyter" not in box.inner_text()
+    field.fill("(5, 1)")
+    field.press("Enter")
+    assert "(4, 5, 6) and (5, 1), axis by axis" in box.inner_text() and "step 1 of 5" in box.inner_text()
+    field.fill("(5, ")
+    field.press("Enter")
+    assert box.get_by_role("alert").inner_text() == "✗ “(5, ” cannot be read. Write something like (3, 1)." and not box.locator(".stepper").is_visible()
+    assert field.evaluate("field => field == document.activeElement")
+    field.fill("(5, 1)")
+    for key in ("Tab", "Tab", "Tab", "Home", "ArrowRight"): page.keyboard.press(key)      # past the button, past "back", to the slider
+    assert box.get_by_role("alert").count() == 0 or not box.get_by_role("alert").inner_text()
+    assert "step 2 of 5" in box.inner_text() and "b is stretched to 6" in box.inner_text()
+    view = page.locator("[data-f=typed_view]")
+    view.get_by_label("strides").fill("(1, 1)")
+    page.keyboard.press("Enter")
+    assert "Cell (3, 2) would be place 5, outside the strip" in view.inner_text()
+    view.get_by_label("shape").fill("(2, 2)")
+    page.keyboard.press("Enter")
+    assert "shape (2, 2): a step is 1 along axis 0 and 1 along axis 1" in view.inner_text()
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(TOLD) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_graph_of_ones_own(page, at):
+    page.goto(at("06_engine.html"))
+    box = page.locator("[data-f=expression_stepper]")
+    box.get_by_label("expression").fill("sin(x*y) + x*y")
+    page.keyboard.press("Enter")
+    slider = box.get_by_role("slider")
+    assert slider.get_attribute("max") == "6" and box.get_by_role("img").count() == 1
+    slider.press("End")
+    assert box.get_by_role("img").get_attribute("aria-label").startswith("Back: Multiplication is told 1.96, and answers 5.88 for x and 3.92 for y. A graph of 5 tensors.")
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(TOLD) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_search_finds_unbroadcast(page, at):

@@ -1,5 +1,5 @@
 "A compiled step does what the step does: values, parameters, momentum, random numbers, refusals."
-import warnings
+import math, warnings
 
 import numpy as np
 import pytest
@@ -147,18 +147,159 @@ def test_a_number_taken_out_is_named():
     assert "taken out" in why and len(said) == 1 and out == [3.0] * 4
 
 
-class Box: n = 0
-
-
 def test_what_is_baked_in_is_noticed():
-    w, box = Tensor(np.ones(3), requires_grad=True), Box()
+    w, ticks = Tensor(np.ones(3), requires_grad=True), iter(range(1, 99))
 
     def counts(x):
-        box.n += 1                                      # nobody looks into it
-        w.data -= box.n * x
+        w.data -= next(ticks) * x                       # nobody looks into it
         return w.sum()
     why, said, out = refused(counts, np.ones(3))
     assert "differently" in why and len(said) == 1 and [float(o.data) for o in out] == [0, -6, -15, -27]
+
+
+# ---- the world of a step may change between steps ----
+
+class Box:
+    def __init__(self, **given): vars(self).update(given)
+    def of_lr(self, x): return self.lr * x
+
+
+def scale(x): return 0.1 * x
+
+
+READS = [                                                # what a step does with a number
+    lambda box, x: box.lr * x, lambda box, x: np.float64(2) * box.lr * x, lambda box, x: box.lr * np.float64(2) * x,
+    lambda box, x: np.array([1, 2, 3.0]) * box.lr, lambda box, x: np.sqrt(box.lr) * x, lambda box, x: math.sqrt(box.lr) * x,
+    lambda box, x: float(box.lr) * x, lambda box, x: (box.t // 2) * x, lambda box, x: (box.t % 2) * x, lambda box, x: (7 % box.t) * x,
+    lambda box, x: divmod(7, box.t)[1] * x, lambda box, x: abs(-box.lr) * x, lambda box, x: max(box.lr, 0.3) * x, lambda box, x: np.full(3, box.lr),
+    lambda box, x: np.array([box.lr, 1, 2]), lambda box, x: np.float32(box.lr) * x, lambda box, x: np.where(x > 0.15, box.lr, 0.0),
+    lambda box, x: x * len(range(box.t)), lambda box, x: x * float(f"{box.lr:.2f}"), lambda box, x: x * {0.5: 1.0, 0.25: 2.0}[box.lr],
+    lambda box, x: x * np.clip(box.lr, 0, 0.3), lambda box, x: x * (+box.lr).real, lambda box, x: x**box.t, lambda box, x: 0.5**box.t * x,
+    lambda box, x: x * 0.1 if box.lr == 0.5 else x * 0.2, lambda box, x: x * 0.1 if box.on else x * 0.2, lambda box, x: x * len(box.name),
+    lambda box, x: x * box.inner.lr, lambda box, x: x * box.many[1], lambda box, x: x * box.named["a"], lambda box, x: box.array * x, lambda box, x: box.of_lr(x),
+    lambda box, x: x * sum([v * box.lr for v in box.many]), lambda box, x: np.ones(box.t)[:3].sum() * x, lambda box, x: scale(x),
+    lambda box, x: x * 0.1 if np.allclose(box.lr * x, 0.5 * x) else x * 0.2, lambda box, x: np.split(box.lr * x, 3)[0] * x,
+]
+
+
+@backends
+@pytest.mark.parametrize("read", READS)
+def test_what_changes_between_steps_is_seen(backend, read, monkeypatch):
+    boxes = [Box(lr=0.5, t=3, on=True, name="a", inner=Box(lr=0.5), many=[0.1, 0.5], named=dict(a=0.5), array=np.ones(3)) for _ in range(2)]
+
+    def make(box):
+        w = Tensor(np.ones(3))
+
+        def step(x):
+            w.data -= read(box, x)
+            return w.sum()
+        return w, step
+    changes = [lambda box: setattr(box, "lr", 0.25), lambda box: setattr(box, "t", 7), lambda box: setattr(box, "on", False),
+               lambda box: setattr(box, "name", "abc"), lambda box: setattr(box, "inner", Box(lr=2.0)), lambda box: setattr(box.inner, "lr", 0.125),
+               lambda box: box.many.append(0.25), lambda box: box.many.__setitem__(1, 2.0), lambda box: box.named.update(a=0.25),
+               lambda box: setattr(box, "array", np.arange(3.0)), lambda box: box.array.__setitem__(0, 5), lambda box: setattr(box, "lr", 0.5)]
+    (v, plain), (w, step), x = make(boxes[0]), make(boxes[1]), np.array([0.1, 0.2, 0.3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        fast = compiled(step, backend)
+        for change in [lambda box: None] * 4 + changes:
+            for box in boxes: change(box)
+            for _ in range(2): near(fast(x).data, plain(x).data)
+        monkeypatch.setitem(globals(), "scale", lambda x: 0.2 * x)
+        for _ in range(2): near(fast(x).data, plain(x).data)
+    near(w.data, v.data)
+    assert not fast.why or "gives a" in fast.why                 # allclose, split: as they are
+
+
+rate = 0.5
+
+
+@backends
+def test_names_of_the_program_and_of_a_closure(backend):
+    near_rate, w, model = 0.5, Tensor(np.ones(3)), nn.Linear(3, 1)
+
+    def step(x):
+        w.data -= rate * near_rate * x
+        return w.sum() + model(x).sum()
+
+    def change(what):
+        nonlocal near_rate, model
+        global rate
+        if what == "rate": rate = 0.25
+        if what == "near": near_rate = 2.0
+        if what == "model": model = nn.Linear(3, 2)
+        if what == "weight": model.weight = nn.Parameter(np.ones((2, 3), "f4"))
+        if what == "tensor": w.data = np.zeros(3)
+    fast, x = compiled(step, backend), np.arange(3.0)
+    for what in ("", "", "", "rate", "near", "model", "weight", "tensor"):
+        change(what)
+        for _ in range(3):
+            before = w.data.copy()
+            out = fast(x)
+            near(w.data, before - rate * near_rate * x)
+            near(out.data, w.data.sum() + model(x).data.sum(), rtol=1e-5)
+    assert not fast.why
+    change("")
+
+
+class Trainer:
+    def __init__(self):
+        self.model = nn.Sequential(nn.Linear(3, 4, generator=np.random.default_rng(0)), nn.Dropout(0.5, generator=np.random.default_rng(1)))
+        self.optimizer, self.lr, self.seen = SGD(self.model.parameters(), 0.1), 0.1, 0
+
+    def step(self, x):
+        loss = (self.model(x) ** 2).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        for p in self.model.parameters(): p.data -= self.lr * p.grad
+        self.seen += len(x)
+        return loss
+
+
+@backends
+def test_a_method_and_its_object(backend):
+    ours, plain = Trainer(), Trainer()
+    fast, x = compiled(ours.step, backend), np.ones((2, 3), np.float32)
+    changes = [lambda t: None] * 3 + [lambda t: setattr(t, "lr", 0.01), lambda t: t.model.eval(), lambda t: t.model.train(),
+                                      lambda t: setattr(t.model[1], "p", 0.25), lambda t: setattr(t, "seen", 0)]
+    for change in changes:
+        for t in (ours, plain): change(t)
+        for _ in range(3): near(fast(x).data, plain.step(x).data, rtol=1e-5)
+        assert ours.seen == plain.seen
+    assert not fast.why
+
+
+@backends
+def test_a_bad_batch_does_not_end_it(backend):
+    step, *_ = training(model_of(0), nn.CrossEntropyLoss())
+    fast = compiled(step, backend)
+    good, bad = [(Tensor(np.ones((5, 4), "f4")), Tensor(np.array(y))) for y in ([0, 1, 2, 0, 1], [0, 1, 2, 0, 9])]
+    for _ in range(4): fast(*good)
+    with pytest.raises(ValueError, match="expected a class"): fast(*bad)
+    fast(*good)
+    assert not fast.why
+
+
+def test_a_step_of_another_kind_each_time_is_given_up():
+    box, w = Box(lr=1.0), Tensor(np.ones(2))
+
+    def step(x):
+        box.lr *= 0.9
+        w.data -= math.sqrt(box.lr) * x
+        return w.sum()
+    why, said, out = refused(step, np.ones(2), times=50)
+    assert "another kind" in why and len(said) == 1
+    near(out[-1].data, 2 - 2 * sum(0.9 ** (k / 2) for k in range(1, 51)))
+
+
+@backends
+def test_both_answers_to_a_branch_are_programs(backend):
+    w = Tensor(np.ones(2))
+
+    def step(x): return (w * x).sum() if x.sum() > 0 else (w * x * 100).sum()
+    fast = compiled(step, backend)
+    for sign in (1, 1, 1, -1, -1, 1, -1, 1): near(fast(sign * np.ones(2)).data, 2 if sign > 0 else -200)
+    assert len(fast.plans) == 2 and all(plan.proven for plan in fast.plans)
 
 
 @backends

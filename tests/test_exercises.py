@@ -61,7 +61,8 @@ def test_entry_is_whole(ex):
     texts = {m.id: (m.what, m.look) for m in ex.mistakes}                       # one mistake may be written in two ways
     assert all(texts[m.id] == (m.what, m.look) and m.id and m.what and m.look for m in ex.mistakes)
     assert not any(m.what == m.look or not m.what.endswith((".", "?")) for m in ex.mistakes)
-    assert len(ex.hints) in (3, 4) and ex.task and ex.level in ("easy", "middle", "hard")
+    assert len(ex.hints) in (3, 4), f"{ex.name}: {len(ex.hints)} hints; expected three or four"
+    assert ex.task and ex.level in ("easy", "middle", "hard")
     stub = type(ex.name, (), {"go": lambda self: ...}) if isinstance(ex.solve, type) else lambda *_, **__: ...
     assert diagnose(ex, stub).status == "not started"
 
@@ -185,6 +186,20 @@ def test_without_a_fork(double, monkeypatch, where):
     def loops(x):
         while True: pass
     assert check("double", loops).mistake == "time"
+
+
+class Mute:
+    def __call__(self, inp): self.out = inp.clip(0)
+    def backward(self): pass
+
+@pytest.mark.parametrize("name, fn, word", [
+    ("relu_grad", lambda dout, x: (dout,) if x > 0 else (0 * dout,), "np.where"),                  # the truth of an array
+    ("relu_grad", lambda dout, x: (dout * print(end=""),), "without `return`"),
+    ("relu_grad", lambda dout, x: (dout * (lambda x: x > 0)(dout, x),), "the definition name"),
+    ("relu_grad", lambda dout, x: (dout / {},), "try that line on them"),
+    ("relu_layer", Mute, "set or return it"), ("relu_grad", lambda dout, x: print(end=""), "Is there a `return`")])
+def test_what_stops_a_call_gets_a_hint_of_its_own(name, fn, word):
+    assert word in check(name, fn).text
 
 
 def test_a_report_names_no_place_in_memory(double):
@@ -320,7 +335,8 @@ def test_a_chapter_ends_with_exercises(page):
 def test_every_exercise_is_asked_on_a_page_of_its_chapter():
     "So `progress` counts what a learner meets, and nothing else."
     asked = {(name, int(page.stem[:2])) for page in CHAPTERS for cell in cells_of(page) if cell.cell_type == "code" for name, _ in checked(cell.source)}
-    assert asked == {(name, ex.chapter) for name, ex in KNOWN.items()}
+    wrong = asked ^ {(name, ex.chapter) for name, ex in KNOWN.items()}
+    assert not wrong, f"not both known and asked, by a stub and check(name, stub), in a chapter: {sorted(wrong)}"
     assert progress().title == f"0 of {len(asked)} solved" or session
 
 

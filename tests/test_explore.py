@@ -150,7 +150,7 @@ def test_deep_and_long_texts():
 @pytest.mark.parametrize("text", ["__import__('os').getcwd()", "x.data", "x[0]", "(lambda: x)()", "[x for x in y]", "x if y else x",
                                   "x := 2", "f'{x}'", "exp(x, y)", "exp(*x)", "eval('1')", "x // y", "x < y", "not x", "'a' * x", "1j * x", "True + x"])
 def test_only_arithmetic_gets_through(text):
-    with pytest.raises(ValueError, match=r"more than this box knows|is no expression"): expression_stepper(text, "x = 2, y = 3")
+    with pytest.raises(ValueError, match="cannot be read"): expression_stepper(text, "x = 2, y = 3")
 
 
 letters, leaf = dict(x=1.5, y=-0.5), st.sampled_from(["x", "y", "2", "0.5"])

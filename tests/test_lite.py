@@ -1,9 +1,9 @@
 """The notebooks in a browser that runs them by itself (`make lite`): built, then opened from a server that only hands out files.
 
-`make lite` sets up the environment that builds it. With PYODIDE_URL, a folder that holds a whole Pyodide, chapter 1 runs from top to bottom; without,
+The environment that builds it is that of `make lite`, set up here if need be; where that cannot be done, the tests are skipped and say why. With PYODIDE_URL, a folder that holds a whole Pyodide, chapter 1 runs from top to bottom; without,
 as far as Python goes without NumPy, which is published elsewhere: these tests ask for nothing from elsewhere.
 """
-import functools, http.server, json, os, subprocess, sys, threading
+import functools, http.server, json, os, shutil, subprocess, sys, threading
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,18 +12,24 @@ import pytest
 from in_lab import expect, run_all
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = next((p for p in (ROOT / ".venv/lite/bin/python", Path(sys.executable)) if p.is_file() and (p != Path(sys.executable) or find_spec("jupyterlite_core"))), None)
 WHOLE = Path(os.environ.get("PYODIDE_URL") or "/dev/null").is_dir()
 PYODIDE = "static/pyodide"
 
-pytestmark = [pytest.mark.skipif(not PYTHON, reason="the extra 'lite' is not installed: run `make lite`"),
-              pytest.mark.skipif(not (ROOT / "docs/node_modules/pyodide").is_dir(), reason="Pyodide is not here: run `make lite` with a network")]
+
+def python():
+    "One that has what builds it: this one, or that of `make lite`, which is left as it is where nothing is to be done."
+    if find_spec("jupyterlite_core"): return sys.executable
+    if not shutil.which("make") or os.name == "nt": pytest.skip("what builds it is set up by make")
+    done = subprocess.run(["make", "-o", ".venv/.ok", ".venv/lite/.ok"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode: pytest.skip(f"the environment of `make lite` could not be set up: {done.stderr[-500:]}")
+    return ROOT / ".venv/lite/bin/python"
 
 
 @pytest.fixture(scope="module")
 def lite(tmp_path_factory):
     out = tmp_path_factory.mktemp("site") / "lite"
-    done = subprocess.run([PYTHON, "docs/lite.py", out], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([python(), "docs/lite.py", out], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 3: pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 

@@ -190,7 +190,7 @@ def drawn(name, data):
     return OPERATORS[name](**options), theirs, inputs
 
 
-def test_no_operator_is_forgotten(): assert set(CASES) == set(OPERATORS)
+def test_no_operator_is_forgotten(): assert set(CASES) == set(OPERATORS), f"in chapter 6 and in CASES above: {sorted(set(CASES) ^ set(OPERATORS))}"
 
 
 @each_operator

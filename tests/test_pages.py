@@ -1,15 +1,22 @@
 """The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
-import configparser, json, re, sys
+import ast, configparser, json, re, sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from matplotlib.text import Text
+from nbdev.clean import nbdev_clean
+
+import foundations
+from foundations import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
 PUT_OFF = re.compile(r"skip (it|them|this)|read past|another day|on a first reading", re.IGNORECASE)
 PLACE = re.compile(r"(?<![\w.:/])/(home|Users|root|work|tmp|opt|usr|var|private)/\S*|\b[A-Z]:\\\S*")
+QUIET = {"test_near", "gradcheck", "append", "clear", "insert", "slip", "detour"}         # calls that give None
+LARGEST = 1.5e6                                                             # bytes of a notebook
 IMG, ALT = re.compile(r"<img\b[^>]*>"), re.compile(r"""\balt=(["'])\s*[^"'\s]""")
 
 
@@ -21,6 +28,24 @@ def outputs(cell): return cell.get("outputs", [])
 def long_lines(cell): return [f"{len(s)} characters: {s[:60]}" for s in code(cell) if len(s) > 100]
 def long_cells(cell): return [f"{len(code(cell))} lines"] if len(code(cell)) > 25 else []
 def tracebacks(cell): return [o["ename"] for o in outputs(cell) if o["output_type"] == "error"]
+
+
+def missing_outputs(cell):
+    "A cell that prints, or ends in a value, has shown it."
+    if outputs(cell) or not (lines := code(cell)) or lines[-1].endswith(";"): return
+    tree = ast.parse("\n".join(re.sub(r"^(\s*)%.*", r"\1pass", line) for line in lines)).body
+    own = {s.name for s in tree if isinstance(s, ast.FunctionDef)}           # a test that is run where it is written
+    calls = [s.value for s in tree if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)]
+    if any(ast.unparse(call.func) == "print" for call in calls): yield "print(...)"
+    if not tree or not isinstance(tree[-1], ast.Expr): return
+    last = tree[-1].value
+    if isinstance(last, ast.Call) and ast.unparse(last.func).rpartition(".")[2] in QUIET | own: return
+    yield ast.unparse(last)[:60]
+
+
+def warnings(cell):
+    texts = ["".join(o["text"]) for o in outputs(cell) if o.get("name") == "stderr"]
+    return [m[0] for text in texts for m in re.finditer(r"\w*Warning\b.*", text)]
 
 
 def readers_sent_away(cell):
@@ -44,8 +69,8 @@ def places_on_a_machine(cell):
         for text in texts: yield from (m[0][:80] for m in PLACE.finditer("".join(text)))
 
 
-CHECKS = [long_lines, long_cells, tracebacks, readers_sent_away, pictures_without_words,
-          places_on_a_machine]
+CHECKS = [long_lines, long_cells, tracebacks, missing_outputs, warnings, readers_sent_away,
+          pictures_without_words, places_on_a_machine]
 named = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
@@ -55,6 +80,10 @@ def test_a_page_has_no(page, check):
     cells = json.loads(page.read_text())["cells"]
     wrong = [f"cell {i}: {what}" for i, cell in enumerate(cells) for what in check(cell)]
     if wrong: pytest.fail(f"{page.name}: {len(wrong)}\n" + "\n".join(wrong), pytrace=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_opens_fast(page): assert page.stat().st_size < LARGEST
 
 
 SETTINGS = configparser.ConfigParser(interpolation=None)
@@ -76,13 +105,36 @@ def test_a_chapter_brings_the_package_where_it_is_missing(page, installed, monke
     assert asked == ([] if installed else [("pip", f"install -q {REPOSITORY}")])
 
 
+def test_cleaning_leaves_a_page_as_it_is(tmp_path, monkeypatch):
+    "What a picture shows, in words, and its width: nbdev's cleaning could take them away."
+    monkeypatch.chdir(ROOT)
+    page, copy = ROOT / "nbs/02_broadcasting.ipynb", tmp_path / "copy.ipynb"
+    copy.write_bytes(page.read_bytes())
+    nbdev_clean(fname=str(copy))
+    about = [out["metadata"] for cell in json.loads(copy.read_text(encoding="utf-8"))["cells"] for out in outputs(cell) if "image/png" in out.get("data", {})]
+    assert about and all(data["image/png"].keys() == {"alt", "width"} for data in about) and copy.read_bytes() == page.read_bytes()
+
+
+WIRES = [("x", (64, 784)), ("h", (64, 50)), ("L", ())]
+FIGURES = {"memory": draw.memory_walk((4, 8), {"down": [(0, 2), (1, 2)], "along": [(1, 0), (1, 1)]}), "strides": draw.strides([1, 2, 3], {"rows": ((2, 3), (0, 1))}),
+           "chain": draw.chain(WIRES, ["@ w", "mse"], [[("w", (784, 50))], []]), "shapes": draw.shapes(("a", (5, 784)), "@", ("b", (784, 10))),
+           "graph": draw.graph((foundations.Tensor([1.0]) * 2).sum()), "lives": draw.lives(["input", "exp"], [(0, 1), (1, 2)], [0, 1])}
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_letters_in_a_figure_are_large_enough(name):
+    "12 pixels high, as wide as the figure is meant to be."
+    sizes = [text.get_fontsize() * 100 / 72 for text in FIGURES[name].findobj(Text) if text.get_text()]
+    assert sizes and min(sizes) >= 12
+
+
 def shown(**data): return {"output_type": "display_data", "data": data, "metadata": {}}
 
 FAULTS = [
     {"cell_type": "code", "source": ["x = 1\n"] * 26 + ["y" * 101], "outputs": [
         {"output_type": "error", "ename": "ValueError", "traceback": ["File /home/me/nbs/x.py"]},
-        {"output_type": "stream", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning"]},
+        {"output_type": "stream", "name": "stderr", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning: x"]},
         shown(**{"image/png": "iVBOR"}), shown(**{"text/html": "<img src='x.png' alt=''>"})]},
+    {"cell_type": "code", "source": ["print(1)\n", "x"]},
     {"cell_type": "markdown", "source": ["Skip this at will. ", "![](images/x.png)"]},
 ]
 

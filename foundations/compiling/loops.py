@@ -65,6 +65,7 @@ def is_whole_store(n: Node) -> bool:
 
 # %% ../../nbs/tools/compiling/loops.ipynb #dd953dcc
 def in_loops(n: Node) -> bool:
+    "Is it computed in loops, number by number?"
     return has_loop(n) or is_reduction(n) or is_small_product(n) or is_whole_store(n)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #fd1210bd
@@ -134,6 +135,7 @@ Users = dict[Node, list[Node]]                     # value -> the lines that nam
 
 
 def users_of(nodes: list[Node]) -> Users:
+    "For each line, the lines that read it."
     users: Users = {n: [] for n in nodes}
     for n in nodes:
         for a in n.inputs(): users[a].append(n)
@@ -320,9 +322,9 @@ KINDS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 KINDS += ["float32", "float64"]
 
 
-def larger(a, b): return a if a >= b or a != a else b
-def smaller(a, b): return a if a <= b or a != a else b
-def square(a): return a * a
+def larger(a, b): "Of two numbers; NaN stays."; return a if a >= b or a != a else b
+def smaller(a, b): "Of two numbers; NaN stays."; return a if a <= b or a != a else b
+def square(a): "A number times itself."; return a * a
 
 
 def compiled_by_numba(text: str, name: str, more: dict[str, Any] | None = None) -> Callable:
@@ -369,7 +371,8 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
                   results: list[Node]) -> Program:
     "A program as `numpy_program` writes it, whose lines are compiled loops where they can be."
     nodes, results = cleaned(tape, results)
-    kept, names, lines, kernels = kept_in_memory(nodes, results), Names({**states}), [], []
+    kept, names, kernels = kept_in_memory(nodes, results), Names({**states}), []
+    lines = names.lines
     for n in nodes:
         if n in kept and not is_made_anew(n): names.of[n] = names.empty(f"t{n.number}", n)
         elif n.kind != "view": needs_no_line(n, names)               # views: when asked for

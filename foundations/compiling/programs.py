@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['OURS', 'SIGNS', 'replaced', 'changed', 'merged', 'fold', 'depends_on', 'needed', 'guards_first', 'cleaned',
            'is_ufunc', 'is_elementwise', 'takes_place', 'can_overwrite', 'last_uses', 'made_in_place', 'Names',
-           'name_in_code', 'Places', 'argument', 'brackets', 'common_dtype', 'is_dot', 'function', 'call', 'statement',
-           'arithmetic', 'needs_no_line', 'statements', 'Changed', 'Program', 'definition', 'defined', 'numpy_program',
-           'with_head']
+           'filled', 'name_in_code', 'Places', 'argument', 'brackets', 'common_dtype', 'is_dot', 'function', 'call',
+           'statement', 'arithmetic', 'needs_no_line', 'statements', 'Changed', 'Program', 'definition', 'defined',
+           'numpy_program', 'with_head']
 
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
 import math, re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,10 +100,13 @@ def cleaned(tape: Tape, results: list[Node]) -> tuple[list[Node], list[Node]]:
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1b06773d
 def is_ufunc(n: Node) -> bool:
+    "Is it one of NumPy's functions that take numbers one by one?"
     return n.kind == "fresh" and isinstance(getattr(np, n.name, None), np.ufunc)
 
 
-def is_elementwise(n: Node) -> bool: return is_ufunc(n) and n.name not in ("matmul", "vecdot")
+def is_elementwise(n: Node) -> bool:
+    "Does each number come from one number of each input?"
+    return is_ufunc(n) and n.name not in ("matmul", "vecdot")
 
 
 def takes_place(n: Node) -> bool:
@@ -117,7 +120,7 @@ def can_overwrite(n: Node, old: Node) -> bool:
     alike = is_elementwise(n) and (old.shape, old.dtype) == (n.shape, n.dtype)
     return alike and all(a is old or a.name == "itself" for a in n.inputs() if a.root is old)
 
-
+# %% ../../nbs/tools/compiling/programs.ipynb #1b06773e
 def last_uses(nodes: list[Node], results: Iterable[Node]) -> dict[Node, int]:
     "For each owner of memory the last line that reads it."
     last = {a.root: i for i, n in enumerate(nodes) for a in n.inputs()}
@@ -150,6 +153,8 @@ class Names:
     values: dict[str, Any]                               # name -> what the code finds under it
     of: dict[Node, str] = field(default_factory=dict)    # value of the tape -> its name
     made: dict[str, str] = field(default_factory=dict)   # name -> how it is made, once
+    arrays: dict[tuple[Node, np.dtype], str] = field(default_factory=dict)    # of numbers
+    lines: list[str] = field(default_factory=list)       # of the code, as far as it is written
 
     def make(self, name: str, text: str, value: Any) -> str:
         "Something that is there before the first step, and the text that says how it is made."
@@ -165,8 +170,17 @@ class Names:
         known = {how: name for name, how in self.made.items() if name.startswith("n")}
         return known[text] if text in known else self.make(f"n{len(known)}", text, value)
 
+# %% ../../nbs/tools/compiling/programs.ipynb #a12f5e14
+def filled(n: Node, dtype: np.dtype, names: Names) -> str:
+    "A number of Python's as an array, which NumPy takes sooner: filled once in a step."
+    if (n, dtype) not in names.arrays:
+        name = names.make(f"p{len(names.arrays)}", f"empty((), {dtype})", np.empty((), dtype))
+        names.arrays[n, dtype] = name
+        names.lines.append(f"{name}[()] = {names.of[n]}")
+    return names.arrays[n, dtype]
+
 # %% ../../nbs/tools/compiling/programs.ipynb #e5063eac
-OURS = re.compile(r"[acintvx]\d+|[kn]|loops\d+|total|larger|smaller|range|step|repeat|Changed")
+OURS = re.compile(r"[acinptvx]\d+|[kn]|loops\d+|total|larger|smaller|range|step|repeat|Changed")
 
 
 def name_in_code(text: str) -> str:
@@ -196,20 +210,23 @@ class Places:
         return self.of[n]
 
     def give_back(self, dying: Iterable[Node]):
+        "Let others have the places of arrays that nobody reads any more."
         for old in dying:
             if old in self.of: self.free[old.shape, old.dtype.str].append(self.of.pop(old))
 
 # %% ../../nbs/tools/compiling/programs.ipynb #c2d1180b
 def argument(x: Any, names: Names, dtype: np.dtype | None = None) -> str:
     "An argument as Python writes it; with a dtype, numbers are arrays."
-    if isinstance(x, Node): return names.of[x]
+    if isinstance(x, Node):
+        if not dtype or type(x.value) not in (int, float): return names.of[x]
+        return filled(x, np.result_type(dtype, x.value), names)
     if isinstance(x, np.dtype): return repr(x.name)
     if isinstance(x, tuple | list):
         inside = ", ".join([argument(v, names) for v in x])
         if isinstance(x, list): return f"[{inside}]"
         return f"({inside},)" if len(x) == 1 else f"({inside})"
     if dtype and isinstance(x, np.generic | float | int):
-        array = np.array(x, x.dtype if isinstance(x, np.generic) else dtype)
+        array = np.array(x, x.dtype if isinstance(x, np.generic) else np.result_type(dtype, x))
         return names.number(f"array({x!s}, {array.dtype.name})", array)
     return names.number(f"{x.dtype.name}({x!s})", x) if isinstance(x, np.generic) else repr(x)
 
@@ -222,12 +239,12 @@ def brackets(key: Any, names: Names) -> str:
     return ":".join(parts if parts[2] else parts[:2])
 
 # %% ../../nbs/tools/compiling/programs.ipynb #1ca87d8e
-def common_dtype(args: Iterable[Any]) -> np.dtype:
+def common_dtype(args: Sequence[Any]) -> np.dtype:
     "The dtype in which an operation takes its inputs; numbers of Python's take that of arrays."
     isarray = lambda a: isinstance(a.value, np.ndarray | np.generic)
     kinds = [a.dtype if isinstance(a, Node) else a for a in args
              if not isinstance(a, Node) or isarray(a)]
-    return np.result_type(*kinds)
+    return np.result_type(*kinds or [a.value if isinstance(a, Node) else a for a in args])
 
 
 def is_dot(n: Node, place: np.ndarray | None) -> bool:
@@ -277,7 +294,7 @@ def statement(n: Node, names: Names) -> str:
     return f"{names.of[n]} = {call(n, names)}"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #7a00c88d
-SIGNS = dict(add="+", sub="-", mul="*", truediv="/", pow="**",
+SIGNS = dict(add="+", sub="-", mul="*", truediv="/", floordiv="//", mod="%", pow="**",
              lt="<", le="<=", gt=">", ge=">=", eq="==", ne="!=")
 
 
@@ -306,7 +323,7 @@ def needs_no_line(n: Node, names: Names) -> bool:
 # %% ../../nbs/tools/compiling/programs.ipynb #ad6e3f5f
 def statements(nodes: list[Node], results: list[Node], names: Names) -> list[str]:
     "The lines of code for the lines of a tape."
-    places, last, lines = Places(names), last_uses(nodes, results), []
+    places, last, lines = Places(names), last_uses(nodes, results), names.lines
     into, stored = made_in_place(nodes)
     for i, n in enumerate(nodes):
         dying = [a for a in dict.fromkeys(a.root for a in n.inputs()) if last[a] == i]

@@ -25,12 +25,12 @@ def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them
     ax = fig.subplots()
     for part, x in zip(parts, np.cumsum(widths) - np.divide(widths, 2)):
         if isinstance(part, str):
-            ax.text(x, 0, part, ha="center", va="center", fontsize=15)
+            ax.text(x, 0, part, ha="center", va="center", fontsize=16)
             continue
         (name, shape), (h, w) = part, _sides(part[1])
         ax.add_patch(Rectangle((x - w / 2, -h / 2), w, h, fc=GIVEN, ec=BLUE, linewidth=1.5))
-        ax.text(x, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
-        ax.text(x, -h / 2 - 0.08, str(tuple(shape)), ha="center", va="top", fontsize=10)
+        ax.text(x, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=12, family="monospace")
+        ax.text(x, -h / 2 - 0.08, str(tuple(shape)), ha="center", va="top", fontsize=12)
     top = height / 2 + 0.3
     ax.set(xlim=(-0.05, sum(widths) + 0.05), ylim=(-top, top), aspect="equal")
     ax.axis("off")

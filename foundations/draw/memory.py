@@ -139,6 +139,7 @@ def lives(names: Sequence[str],                # what each line does
         ax.barh(i, end - start + 0.8, left=start - 0.4, color=MADE, edgecolor="black")
         ax.text(start - 0.25, i, str(p), va="center")
     ax.set_yticks(range(len(names)), [f"{i} {name}" for i, name in enumerate(names)])
+    ax.locator_params("x", integer=True)
     ax.set(xlabel="line", title=f"{len(names)} values in {count} places")
     ax.invert_yaxis()
     return fig

@@ -12,7 +12,7 @@ from .. import backward
 from .tasks import exercise
 
 # %% ../../nbs/tools/exercises/chapter4.ipynb #056749a5
-@exercise(chapter=4, minutes=3, returns=("dx",), hints=[
+@exercise(chapter=4, minutes=2, returns=("dx",), hints=[
     "What does school say is the derivative of x²?",
     "A nudge of x comes out 2x times as large, and a nudge of what comes out moves the loss dout "
     "times as much. Factors along a chain are multiplied.",

@@ -100,6 +100,19 @@ def _(f, x):
                     "Nudge one number, and let the others stay.")
 def _(f, x): return (f(x + 1e-6) - f(x - 1e-6)) / 2e-6
 
+# %% ../../nbs/tools/exercises/chapter4_end.ipynb #ab6799ce
+@nudge_grad.mistake("zeros-of-ints", "For whole numbers the slopes are cut off: what they are put "
+                    "into holds whole numbers only.", "`np.zeros_like(x)` has the dtype of x.")
+def _(f, x):
+    out = np.zeros_like(x)
+    for i in np.ndindex(x.shape): out[i] = two_sided(f, x.astype(float), i, 1e-6)
+    return out
+
+for tiny in (1e-16, 1e-20):
+    slip("tiny-nudge", "The nudge is so small that rounding eats it.",
+         "A float64 has sixteen digits. How many are left after subtracting?",
+         lambda f, x, i, h, tiny=tiny: two_sided(f, x, i, tiny))
+
 # %% ../../nbs/tools/exercises/chapter4_end.ipynb #e3d99baa
 @exercise(chapter=4, minutes=10, level="middle", returns=("dx",), hints=[
     "Give x - 3·mean(x) a name, d. What is the gradient of d, given dout?",
@@ -154,3 +167,8 @@ def _(g, x): return g * (1 - 3 / x.size)
                                      "forgotten.",
                      "What goes into the square?")
 def _(dout, x): return (dout * 2 / x.size * x,)
+
+# %% ../../nbs/tools/exercises/chapter4_end.ipynb #9102ccda
+@of_parts("constant-slope", "x - 3 mean(x) is taken to have the slope 1 - 3 in x, as if the mean "
+          "moved as far as x does.", "How far does a mean of n numbers move with one of them?")
+def _(g, x): return -2 * g

@@ -71,6 +71,14 @@ def _(p, targ, dout): return (p - targ) / p.size
 @of_share("only-shares", "The truth is not subtracted.", "What is the slope of -targ · x in x?")
 def _(p, targ, dout): return dout * p / p.size
 
+# %% ../../nbs/tools/exercises/chapter4_more.ipynb #86a0e15d
+@of_share("share-of-no", "1 / (1 + e^x) is the share of no.", "Which share grows with x?")
+def _(p, targ, dout): return dout * (1 - p - targ) / p.size
+
+@yes_no_grad.mistake("truth-times-x", "targ · x is subtracted: that is the term itself.",
+                     "What is the slope of targ · x in x?")
+def _(dout, x, targ): return dout / len(x) * (share(x) - targ * x), None
+
 # %% ../../nbs/tools/exercises/chapter4_more.ipynb #6f3ac4a2
 @of_share("only-yes", "Where the truth is no, nothing flows back.",
           "log(1 + e^x) is there for every score, whatever is true.")

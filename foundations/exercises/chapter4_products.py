@@ -75,6 +75,11 @@ def _(dout, a, b):
                      "places answer?")
 def _(dout, a, b): return b.T, a.T
 
+# %% ../../nbs/tools/exercises/chapter4_products.ipynb #0977bdb9
+@matmul_grad.mistake("last-only", "`=` in the innermost loop keeps the last product only.",
+                     "The effects through all of them add up: `+=`.")
+def _(dout, a, b): return dout[:, -1:] * b[:, -1], a[-1][:, None] * dout[-1]
+
 # %% ../../nbs/tools/exercises/chapter4_products.ipynb #e41304ab
 @exercise(chapter=4, minutes=4, returns=("dx", "dw", "db"), hints=[
     "dx and dw are those of the matrix product.",
@@ -233,6 +238,16 @@ detour("tuple-not-unpacked", "A gradient function gives a tuple, and the next fu
                              "array.",
         "Unpack it on the left: `[dz] = ...` for one, `dpred, _ = ...` for two.",
         bend=backward.relu_grad)
+
+# %% ../../nbs/tools/exercises/chapter4_products.ipynb #5bde0ba2
+detour("loss-for-one", "All five are the right ones times the loss: `mse_grad` was told the loss "
+       "as its dout.", "How much does the loss move with itself?",
+       loss=lambda pred, y: backward.mse_grad(forward.mse(pred, y), pred, y)[0])
+detour("relu-arguments", "`relu_grad` was given z for dout, and dh for x.",
+       "What comes from above stands first, and then what went in.",
+       bend=lambda dh, z: backward.relu_grad(z, dh)[0])
+detour("dx-missing", "Four gradients come, and x has one, too.",
+       "One for each input: dx, dw1, db1, dw2, db2.", last=lambda dx, *others: others)
 
 # %% ../../nbs/tools/exercises/chapter4_products.ipynb #c7cb8adb
 @forward_and_backward.mistake("no-loss", "The five gradients are there, and the loss itself is "

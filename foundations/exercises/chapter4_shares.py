@@ -95,6 +95,11 @@ def _(dout, p, x): return x * (dout - along(dout * x))
            "There are two formulas. Which is the first?")
 def _(dout, p, x): return dout - p * along(dout)
 
+# %% ../../nbs/tools/exercises/chapter4_shares.ipynb #07050d07
+@of_shares(softmax_grad, "averaged", "The mean of dout · p stands where its sum should.",
+           "The weights p add up to 1, so their sum is an average already.")
+def _(dout, p, x): return p * (dout - (dout * p).mean(1, keepdims=True))
+
 # %% ../../nbs/tools/exercises/chapter4_shares.ipynb #c729d790
 @softmax_grad.mistake("no-keepdims", "The sums of the rows lie along the columns: `(n, c) - (n,)`. "
                                      "It "

@@ -10,6 +10,7 @@ __all__ = ['PAIRS', 'CURVES', 'SLOPES', 'two', 'add_grad', 'sub_grad', 'mul_grad
 import numpy as np
 
 from .. import operators
+from ..broadcasting import unbroadcast
 from .tasks import Exercise, exercise
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #30d074ff
@@ -26,7 +27,7 @@ def two(ex: Exercise):
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #e3b4b246
 @two
-@exercise(chapter=6, minutes=3, returns=("da", "db"), hints=[
+@exercise(chapter=6, minutes=1, returns=("da", "db"), hints=[
     "How much does a + b move when a moves? And when b moves?",
     "Where the shapes are equal it is dout twice. Where b was stretched, each number of b went "
     "into several sums.",
@@ -56,7 +57,7 @@ def mul_grad(dout, a, b):
     return operators.multiplication_grad(dout, a, b)
 
 @two
-@exercise(chapter=6, minutes=4, level="middle", returns=("da", "db"), hints=[
+@exercise(chapter=6, minutes=3, level="middle", returns=("da", "db"), hints=[
     "a / b is a times 1/b. What is the slope for a?",
     "The derivative of 1/b is -1/b².",
     "`dout / b`, and `-dout * a / b**2`; then each to the shape of its input."])
@@ -127,8 +128,18 @@ for id, what, look, pair in [
      lambda dout, a, b: (-dout * b / a**2, dout / a))]:
     div_grad.mistake(id, what, look)(with_pair(pair))
 
+# %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #27dc5abd
+for ex, pair in PAIRS.items():
+    ex.mistake("shapes-exchanged", "Each is summed to the shape of the *other* input.",
+               "da has the shape of a, and db that of b.")(
+        lambda dout, a, b, pair=pair: tuple(
+            map(unbroadcast, pair(dout, a, b), (b.shape, a.shape))))
+    ex.mistake("array-for-shape", "`unbroadcast` was given an array, and takes a shape.",
+               "`a.shape`, in place of `a`.")(
+        lambda dout, a, b, pair=pair: tuple(map(unbroadcast, pair(dout, a, b), (a, b))))
+
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #dce0bcf7
-@exercise(chapter=6, minutes=3, returns=("da",), hints=[
+@exercise(chapter=6, minutes=2, returns=("da",), hints=[
     "The slope of a² is 2a, of a³ it is 3a². How does it go on?",
     "The power comes down as a factor, and one less of it stays.",
     "`(dout * n * a ** (n - 1),)`, a tuple of one."])

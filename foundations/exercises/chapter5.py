@@ -44,6 +44,8 @@ def _(fn, x, dout):
         outs = one(a), two(b)
         yield f"the output{when}", outs[0]
         yield f"the output{when} can hold a gradient", yes(hasattr(outs[0], "g"))
+        yield f"what is returned{when} is self.out", yes(getattr(one, "out", None) is outs[0])
+        yield f"inp, afterwards{when}", a
         for out in outs: out.g = dout
         two.backward()
         one.backward()
@@ -124,6 +126,23 @@ def _(self, inp):
     if not hasattr(self, "inp"): self.inp = inp
     self.out = Array(inp.clip(0))
     return self.out
+
+# %% ../../nbs/tools/exercises/chapter5.ipynb #755fbdf6
+@relu_layer.mistake("in-place", "The layer writes into the array that it was given.",
+                    "`inp.clip(0)` makes a new one.")
+@relu_with
+def _(self, inp):
+    inp[inp < 0] = 0
+    self.inp = self.out = inp
+    return self.out
+
+@relu_layer.mistake("another-array", "What is returned is another array than `self.out`: whoever "
+                    "puts a gradient on it puts it where `backward` does not look.",
+                    "Make it once, keep it, and return `self.out`.")
+@relu_with
+def _(self, inp):
+    self.inp, self.out = inp, Array(inp.clip(0))
+    return Array(inp.clip(0))
 
 # %% ../../nbs/tools/exercises/chapter5.ipynb #2783bac1
 @exercise(chapter=5, minutes=5, level="easy", hints=[
@@ -210,8 +229,9 @@ for word, what, look, fn in [
     linear_layer.mistake(word, what, look)(fn)
 
 # %% ../../nbs/tools/exercises/chapter5.ipynb #822fa3fb
-@linear_layer.mistake("copies", "The layer keeps copies of w and b: whoever gave them looks at "
-                      "w.g and finds None.", "`self.w = w` keeps the object that was given.")
+@linear_layer.mistake("copies", "Whoever gave w and b looks at w.g and finds None: the gradient "
+                      "is on a copy, or under another name.",
+                      "`self.w = w` keeps the object that was given, and `self.w.g` is on it.")
 class _(linear_with()):
     def __init__(self, w, b): self.w, self.b = Array(w.copy()), Array(b.copy())
 
@@ -286,6 +306,17 @@ def _(layers, loss):
     layers.reverse()
     for layer in [loss, *layers]: layer.backward()
 
+# %% ../../nbs/tools/exercises/chapter5.ipynb #356bd12d
+walk_back.mistake("not-called", "No `backward` is called.",
+                  "`layer.backward` names it, `layer.backward()` calls it.")(
+    calling(lambda layers, loss: []))
+
+@walk_back.mistake("longer-list", "It puts the loss into the list itself: the next call of the "
+                   "model would go through it, too.", "`[*layers, loss]` is a list of its own.")
+def _(layers, loss):
+    layers.append(loss)
+    for layer in reversed(layers): layer.backward()
+
 # %% ../../nbs/tools/exercises/chapter5.ipynb #643fd4f3
 @exercise(chapter=5, minutes=4, level="easy", hints=[
     "At first `x.g` is None, and None cannot be added to. That case comes first.",
@@ -354,3 +385,11 @@ def _(x, g):
 def _(x, g):
     if x.g is None: x.g = g
     else: x.g += g
+
+# %% ../../nbs/tools/exercises/chapter5.ipynb #bad9bea0
+@add_to.mistake("truth-of-an-array", "It fails at the second gradient. `if` wants one True or "
+                "False, and `x.g == None`, or `not x.g`, asks every number of x.g.",
+                "`x.g is None` asks once.")
+def _(x, g):
+    if not x.g: x.g = g
+    else: x.g = x.g + g

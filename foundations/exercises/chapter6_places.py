@@ -107,6 +107,11 @@ for id, what, look, at in [
     ("sizes-for-ends", "dout is cut at the sizes, and not at their sums.",
      "Where does the second piece begin, and where does it end?",
      lambda dout, n, axis: np.split(dout, n, axis)[:len(n)]),
+    ("sizes-for-ends", "dout is cut at the sizes, and not at their sums.",
+     "Where does the second piece begin, and where does it end?",
+     lambda dout, n, axis: np.split(dout, n[:-1], axis)),
+    ("empty-piece", "After the last piece comes an empty one.",
+     "n pieces need n - 1 cuts.", lambda dout, n, axis: np.split(dout, np.cumsum(n), axis)),
     ("from-zero", "Every piece begins at the beginning.",
      "Where does the second piece begin?",
      lambda dout, n, axis: [np.take(dout, range(k), axis) for k in n]),
@@ -117,6 +122,15 @@ for id, what, look, at in [
     ("backwards", "The pieces come in the opposite order.", "Which piece is the first?",
      lambda dout, n, axis: np.split(dout, np.cumsum(n)[:-1], axis)[::-1])]:
     concatenate_grad.mistake(id, what, look)(cut(at))
+
+# %% ../../nbs/tools/exercises/chapter6_places.ipynb #b9305779
+@concatenate_grad.mistake("axis-0", "dout is cut along axis 0, whatever the axis.",
+                          "Along which axis were they joined?")
+def _(dout, *xs, axis): return tuple(np.split(dout, np.cumsum([len(x) for x in xs])[:-1]))
+
+@concatenate_grad.mistake("equal-parts", "dout is cut into parts of equal size.",
+                          "How long was each array?")
+def _(dout, *xs, axis): return tuple(np.split(dout, len(xs), axis))
 
 # %% ../../nbs/tools/exercises/chapter6_places.ipynb #ea842b72
 @exercise(chapter=6, minutes=4, level="middle", returns=("dx",), hints=[

@@ -166,6 +166,8 @@ def _(fn, graph, dout):
     yield "whose gradients are in it", ", ".join(sorted(names.get(n, "others") for n in grads))
     for n, name in names.items():
         if n in grads: yield f"the gradient of {name}", grads[n]
+    changed = [name for n, name in names.items() if n.grad is not None]
+    yield "tensors whose `grad` was changed", ", ".join(changed) or "none"
     yield "how often operators were asked, in all", asked["times"]
     yield "the caller's dout is as it was", "yes" if (given == dout).all() else "no"
 
@@ -257,6 +259,24 @@ def _(root, dout):
         for a, g in zip(node.args, node.pull(dout) if node.args else ()):
             grads[a] = grads[a] + g if a in grads else g
     return {n: g for n, g in grads.items() if not n.args} or {root: dout}
+
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #11b8d60c
+@backward_walk.mistake("nothing-left", "Nothing is left in the dictionary at the end.",
+                       "A leaf has nobody to pass its gradient to: it stays.")
+def _(root, dout):
+    walked(root, dout, topo_order.solve(root))
+    return {}
+
+@backward_walk.mistake("sets-grad", "The gradients are right, and were put on the tensors: the "
+                       "next walk finds them there, as in the fourth bug.",
+                       "What flows during a walk belongs into the dictionary.")
+def _(root, dout):
+    order = topo_order.solve(root)
+    root.grad = dout
+    for node in order:
+        for a, g in zip(node.args, node.pull(node.grad) if node.args else ()):
+            a.grad = g if a.grad is None else a.grad + g
+    return {n: n.grad for n in order if not n.args}
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7356da4
 RULES = {"+": lambda a, b: (a + b, 1, 1), "-": lambda a, b: (a - b, 1, -1),

@@ -43,7 +43,7 @@ class Pair:
     rtol: float = 1e-6
 
     @property
-    def what(self) -> str: return sentence(self.name or "The result")
+    def what(self) -> str: "Its name, in a sentence."; return sentence(self.name or "The result")
 
     def alike(self, a: Any, b: Any) -> bool:
         "The same up to rounding?"
@@ -149,11 +149,13 @@ def not_finite(p: Pair) -> Iterator[tuple]:
 
 
 def of_zeros(p: Pair) -> Iterator[tuple]:
+    "Nothing but 0?"
     if not p.given.any() and p.expected.any() and " " not in p.name: yield (
         "zeros", f"{p.what} is 0 everywhere." if p.given.ndim else f"{p.what} is 0.",
         "Is what you fill, or add up, the same that you return?")
 
 def as_it_came(p: Pair) -> Iterator[tuple]:
+    "Is it one of the inputs?"
     for name, x in arrays(p.args):
         if x.shape == p.given.shape and p.given.size > 1 and p.alike(x, p.given): yield (
             "the-input", f"{p.what} is {name}, as it came in.", "What should happen to it?")

@@ -22,14 +22,16 @@ class Table:
     wrong: np.ndarray | None = None
 
     @property
-    def rows(self) -> list[list[str]]: return rows_of(self.array, self.wrong)
+    def rows(self) -> list[list[str]]: "Its entries."; return rows_of(self.array, self.wrong)
 
     def text(self) -> str:
+        "The table, for those who print."
         width = max((len(cell) for row in self.rows for cell in row), default=0)
         lines = ["  ".join(cell.rjust(width) for cell in row) for row in self.rows]
         return "\n".join([f"{self.title}:", *(f"    {line}" for line in lines)])
 
     def html(self) -> str:
+        "The table, for a page."
         cell = lambda t: f'<td class="no">{t}</td>' if t.startswith("✗") else f"<td>{t}</td>"
         gap = '<tr style="height:6px"></tr>'
         body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" if row else gap for row in self.rows)
@@ -87,12 +89,13 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     printed: str = ""                        # what the learner's function printed
     title: str = ""                          # in place of the status
-
     def __post_init__(self):
         self.text, self.printed = placeless(self.text), placeless(self.printed)
         self.tables = told_apart(self.tables)
     @property
-    def head(self) -> str: return f"{SIGNS[self.status]} {self.name}: {self.title or self.status}"
+    def head(self) -> str:
+        "Its first line."
+        return f"{SIGNS[self.status]} {self.name}: {self.title or self.status}"
     def __repr__(self) -> str:
         said = [f"It printed:\n{self.printed.rstrip()}"] * bool(self.printed.strip())
         return "\n".join([self.head, self.text, *(t.text() for t in self.tables), *said])

@@ -60,8 +60,8 @@ class Entry:
 # %% ../../nbs/tools/exercises/tasks.ipynb #2b0e564a
 class Asked(Entry):
     "What a check asks of an exercise."
-    name = property(lambda self: self.solve.__name__)
-    task = property(lambda self: inspect.getdoc(self.solve) or "")
+    name = property(lambda self: self.solve.__name__, doc="Of the function.")
+    task = property(lambda self: inspect.getdoc(self.solve) or "", doc="What to do.")
 
     @property
     def signature(self) -> str:

@@ -41,8 +41,8 @@ def window_size(size, x, stride, padding) -> tuple[int, int]:
     return both
 
 
-def steps(stride, x=None): return two(stride, "stride", 1)
-def margin(padding, x=None): return two(padding, "padding")
+def steps(stride, x=None): "A stride, down and across."; return two(stride, "stride", 1)
+def margin(padding, x=None): "Rows and columns to add."; return two(padding, "padding")
 
 # %% ../../nbs/tools/nn/images.ipynb #2865a469
 def surrounded(x, padding, fill: float):     # (n, c, h, w) -> with rows and columns around it

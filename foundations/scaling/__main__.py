@@ -24,6 +24,7 @@ from ..training import DataLoader, Dataset, evaluate
 class Parser(argparse.ArgumentParser):
     "Says what is wrong in one line."
     def error(self, message):
+        "End the process, with the message."
         line = f"foundations.scaling: {message}; --help lists the arguments\n"
         self.exit(2, line if os.environ.get("RANK", "0") == "0" else None)
 
@@ -95,7 +96,9 @@ def resumed(folder: Path | None, engine: Engine, processes: Group,
     return int(step[0])
 
 
-def as_array(settings: dict[str, float]) -> np.ndarray: return np.array([*settings.values()], float)
+def as_array(settings: dict[str, float]) -> np.ndarray:
+    "Their values."
+    return np.array([*settings.values()], float)
 
 # %% ../../nbs/tools/scaling/command.ipynb #95f64b58
 def measured(engine: Ours | Torch, valid: Dataset, processes: Group, loss: float, steps: int):

@@ -34,6 +34,7 @@ class Engine:
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
+        "All that it needs to go on, by name."
         named = self.parameters()
         return named | {f"velocity of {n}": v for n, v in zip(named, self.velocities())}
 
@@ -108,7 +109,9 @@ class TorchNumbers(Engine):
     optimizer: Any
     processes: Group
 
-    def tensor(self, x: np.ndarray): return self.torch.from_numpy(x).to(self.processes.device)
+    def tensor(self, x: np.ndarray):
+        "On its device."
+        return self.torch.from_numpy(x).to(self.processes.device)
 
     def parameters(self):
         return {n: p.detach().cpu().numpy() for n, p in self.model.named_parameters()}
@@ -134,6 +137,7 @@ class Torch(TorchNumbers):
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr, momentum)
 
     def step(self, x, y, rows: int) -> float:
+        "A step along the gradient of the whole batch; this part's share of its loss."
         x, y, ask = *map(self.tensor, (x, y)), self.torch.nn.functional.cross_entropy
         loss = ask(self.parallel(x), y, reduction="sum") / rows
         self.optimizer.zero_grad()
