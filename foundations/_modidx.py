@@ -276,8 +276,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'foundations/compiling/loops.py')},
             'foundations.compiling.places': { 'foundations.compiling.places.Reach': ( 'tools/compiling/places.html#reach',
                                                                                       'foundations/compiling/places.py'),
-                                              'foundations.compiling.places.Reach.modules': ( 'tools/compiling/places.html#reach.modules',
-                                                                                              'foundations/compiling/places.py'),
                                               'foundations.compiling.places.Slot': ( 'tools/compiling/places.html#slot',
                                                                                      'foundations/compiling/places.py'),
                                               'foundations.compiling.places.Slot.get': ( 'tools/compiling/places.html#slot.get',

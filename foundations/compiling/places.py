@@ -99,7 +99,7 @@ def surroundings(function: Callable) -> list[Slot]:
     if not isinstance(f, FunctionType): return []
     world, cells = f.__globals__, zip(f.__code__.co_freevars, f.__closure__ or ())
     found = [Slot(n, world, n, True) for n in sorted(words_in(f.__code__)) if n in world]
-    found += [Slot(n, cell, "cell_contents") for n, cell in cells if cell != type(cell)()]
+    found += [Slot(n, c, "cell_contents") for n, c in cells if hasattr(c, "cell_contents")]
     bound = hasattr(function, "__self__")
     return [*found, *[Slot("self", function, "__self__")] * bound]
 
@@ -122,11 +122,6 @@ class Reach:
     slots: list[Slot]                        # of arrays, numbers and generators
     links: list[tuple[Slot, Any, Any]]       # a place, the object in it, the object that it is of
     facts: list[tuple[Slot, Any, Any]]       # the same of yes or no, texts, None, a layer's numbers
-
-    @property
-    def modules(self) -> list[Module]:
-        "The layers and models among them."
-        return [*{id(x): x for _, x, _ in self.links if isinstance(x, Module)}.values()]
 
 # %% ../../nbs/tools/compiling/places.ipynb #caeee10a
 def reach(starts: list[Slot], words: set[str]) -> Reach:
