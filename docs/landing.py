@@ -29,7 +29,7 @@ def names_figure():
 
 
 TIME = r"(an hour|half an hour|\d+ minutes)"
-MINUTES = {"an hour": "1 h", "half an hour": "30 min"}
+MINUTES = {"an hour": "60 min", "half an hour": "30 min"}
 
 def duration(text):
     "How long a chapter says that it takes, and its exercises; nothing where it does not say."
