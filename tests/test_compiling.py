@@ -292,6 +292,17 @@ def test_a_step_of_another_kind_each_time_is_given_up():
     near(out[-1].data, 2 - 2 * sum(0.9 ** (k / 2) for k in range(1, 51)))
 
 
+def test_many_kinds_between_steps_of_one():
+    "What is given up is a step that never runs its program, not one with many sizes."
+    w = Tensor(np.ones(2))
+
+    def step(x): return (w * x).sum()
+    fast = compiled(step)
+    for n in range(1, 80):
+        for shape in ((2,), (2,), (n, 2)): near(fast(np.ones(shape)).data, 2.0 * math.prod(shape) / 2)
+    assert not fast.why
+
+
 @backends
 def test_both_answers_to_a_branch_are_programs(backend):
     w = Tensor(np.ones(2))

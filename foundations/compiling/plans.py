@@ -208,15 +208,16 @@ class Compiled:
     "A step that is traced once for each kind of arguments, and from then on is straight code."
     def __init__(self, step: Callable, write: Callable[..., Program] = numpy_program):
         update_wrapper(self, step)
-        self.step, self.write = step, write
-        self.plans: list[Plan] = []                    # the newest first
+        self.step, self.write, self.plans = step, write, list[Plan]()       # the newest first
         self.why, self.warm, self.missed = "", False, 0     # why not; has it run; calls in vain
 
     def __call__(self, *args: Any) -> Any:
         for plan in self.plans:
             if not plan.accepts(args): continue
-            try: return plan.run(args) if plan.proven else prove(self, plan, args)
-            except Changed: pass                       # a guard has another answer
+            try: out = plan.run(args) if plan.proven else prove(self, plan, args)
+            except Changed: continue                   # a guard has another answer
+            self.missed = 0
+            return out
         return trace(self, args)
 
     def repeat(self, n: int, *args: Any) -> Any:
@@ -292,7 +293,7 @@ def prove(compiled: Compiled, plan: Plan, args: tuple) -> Any:
         if slot.key == "grad" and value is None: slot.set(None)
         elif not alike(value, slot.get()): refuse(compiled, f"{slot.name} ends differently")
     if not alike(out, expected): refuse(compiled, "the program gives another result")
-    plan.proven, compiled.missed = not compiled.why, 0
+    plan.proven = not compiled.why
     return expected
 
 
