@@ -124,10 +124,10 @@ def tensor(data) -> Tensor:
 def array(data: Any) -> np.ndarray:
     """Anything that is one as an array of real numbers; else TypeError.
 
-    An array with a `tape`, on which chapter 10 writes down what is done with it, stays as it is.
+    What has a `tape`, on which chapter 10 writes down what is done with it, keeps it.
     """
     if isinstance(data, ArrayLike): return data._data
-    if hasattr(data, "tape"): return data
+    if hasattr(data, "tape"): return data if isinstance(data, np.ndarray) else np.positive(data)
     try: x = np.asarray(data)
     except ValueError as error: raise ValueError(f"Tensor: {error}") from None
     if x.dtype.kind in "fiub" and not hasattr(data, "mask"): return x    # a mask would be lost

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .programs import (Names, Program, call, cleaned, common_dtype, defined,
-    definition, needs_no_line, statement, with_head)
+    definition, named_without_line, statement, with_head)
 from .traces import Node, Tape
 
 # %% ../../nbs/tools/compiling/loops.ipynb #a9b07ae0
@@ -200,7 +200,7 @@ def name_of(n: Node, names: Names, lines: list[str]) -> str:
     "The name of what stands in memory."
     if n not in names.of:
         if n.base: name_of(n.base, names, lines)
-        if not needs_no_line(n, names): lines.append(statement(n, names))
+        if not named_without_line(n, names): lines.append(statement(n, names))
     return names.of[n]
 
 
@@ -375,7 +375,7 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
     lines = names.lines
     for n in nodes:
         if n in kept and not is_made_anew(n): names.of[n] = names.empty(f"t{n.number}", n)
-        elif n.kind != "view": needs_no_line(n, names)               # views: when asked for
+        elif n.kind != "view": named_without_line(n, names)               # views: when asked for
     items = [n for n in nodes if n in kept or n.kind in ("store", "guard", "draw")]
     for group in grouped(items, kept):
         if in_loops(group[0]):

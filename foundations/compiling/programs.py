@@ -6,7 +6,7 @@
 __all__ = ['OURS', 'SIGNS', 'replaced', 'changed', 'merged', 'fold', 'depends_on', 'needed', 'guards_first', 'cleaned',
            'is_ufunc', 'is_elementwise', 'takes_place', 'can_overwrite', 'last_uses', 'made_in_place', 'Names',
            'filled', 'name_in_code', 'Places', 'argument', 'brackets', 'common_dtype', 'is_dot', 'function', 'call',
-           'statement', 'arithmetic', 'needs_no_line', 'statements', 'Changed', 'Program', 'definition', 'defined',
+           'statement', 'arithmetic', 'named_without_line', 'statements', 'Changed', 'Program', 'definition', 'defined',
            'numpy_program', 'with_head']
 
 # %% ../../nbs/tools/compiling/programs.ipynb #89f494d6
@@ -306,7 +306,7 @@ def arithmetic(n: Node, names: Names) -> str:
     return f"({args[0]} {SIGNS[sign]} {args[1]})"
 
 # %% ../../nbs/tools/compiling/programs.ipynb #f6528573
-def needs_no_line(n: Node, names: Names) -> bool:
+def named_without_line(n: Node, names: Names) -> bool:
     "Is there nothing to do for a value at each step? Then it gets its name."
     if n.kind == "input": names.of[n] = n.name
     elif n.kind == "number": names.of[n] = arithmetic(n, names)
@@ -331,7 +331,7 @@ def statements(nodes: list[Node], results: list[Node], names: Names) -> list[str
             names.of[n] = names.of[into[n]] if n in into else places.take(n, dying)
             lines.append(call(n, names, names.of[n]))
         elif n in stored: pass                                           # it has been made there
-        elif not needs_no_line(n, names): lines.append(statement(n, names))
+        elif not named_without_line(n, names): lines.append(statement(n, names))
         places.give_back(dying if n in last else [*dying, n])
     return lines
 

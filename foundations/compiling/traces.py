@@ -57,6 +57,7 @@ class Tape:
     "What was done in a run, line by line, in the order in which it happened."
     nodes: list[Node] = field(default_factory=list)
     constants: dict[tuple, Node] = field(default_factory=dict)         # each once
+    kinds: set[Node] = field(default_factory=set)      # numbers whose type has been asked
 
     def add(self, kind: str, name: str = "", args: tuple = (), options: dict | None = None,
             value: Any = None, base: Node | None = None) -> Node:
@@ -143,8 +144,9 @@ def comparison(sign: str):
 # %% ../../nbs/tools/compiling/traces.ipynb #4185e4ec
 def known(x: "Number") -> Any:
     "What it is now; the program is right only as long as it stays the same."
-    comparison("__eq__")(x, plain(x))
-    return plain(x)
+    value = plain(x)
+    guarded(Number(x.tape, x.tape.add("number", "__eq__", (x, value), value=True)))
+    return value
 
 
 def asked(f: Callable):
@@ -157,6 +159,8 @@ class Number:
     "A number whose arithmetic is written to a tape."
     def __init__(self, tape: Tape, node: Node): self.tape, self.node = tape, node
 
+    @property
+    def __class__(self): self.tape.kinds.add(self.node); return type(self.node.value)
     def __array_ufunc__(self, *call, **options): return call_ufunc(*call, **options)
     def __getattr__(self, name):
         if name.startswith("__"): raise AttributeError(name)          # NumPy asks for its own
