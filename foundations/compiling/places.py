@@ -242,8 +242,9 @@ def relied_on(found: Reach, used: list[Slot]) -> list[tuple[Slot, Any, str]]:
         if id(x) in needed or (link.is_named and not data): relied.append((link.slot, x, "is"))
         if isinstance(x, MANY | set) and (id(x) in needed or link.is_named):
             relied.append((link.slot, len(x), "len"))
-    tensors = {id(slot.owner): slot.owner for slot in used if isinstance(slot.owner, Tensor)}
-    relied += [(Slot("", x, "requires_grad"), x.requires_grad, "is") for x in tensors.values()]
+    for slot in {id(slot.owner): slot for slot in used if isinstance(slot.owner, Tensor)}.values():
+        name = f"{slot.name.removesuffix('.grad')}.requires_grad"
+        relied.append((Slot(name, slot.owner, "requires_grad"), slot.owner.requires_grad, "is"))
     facts = [(fact.slot, fact.it) for fact in found.facts if fact.it == fact.it]        # no NaN
     return relied + [(slot, x, "is" if x is None or x is True or x is False else "==")
                      for slot, x in facts]

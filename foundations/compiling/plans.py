@@ -30,6 +30,7 @@ class Trace:
     tape: Tape
     result: Any
     slots: list[tuple[Slot, Any, Node | None, Any]]    # slot, before, its line as an input, after
+    asked: set[Node]                                   # numbers of which the step asked the type
 
 
 def is_array(x: Any) -> bool: "NumPy's, or a tensor?"; return isinstance(x, np.ndarray | Tensor)
@@ -44,14 +45,15 @@ def traced_run(step: Callable, args: tuple, found: Reach) -> Trace:
     given = [watched_argument(tape, i, x) for i, x in enumerate(args)]
     try:
         for slot, x in zip(slots, inside): slot.set(x)
-        result, after = step(*given), [slot.get() for slot in slots]
+        result, asked = step(*given), {*tape.kinds}
+        after = [slot.get() for slot in slots]
     finally:
         for slot, x in zip(slots, before): slot.set(x)
         anew = put_back(found, were)
     if anew: raise Untraceable(f"{anew} becomes another object in the step")
     if any(isinstance(x, Tensor) and x.grad is not None for x in given):
         raise Untraceable("an argument gets a gradient")
-    return Trace(tape, result, list(zip(slots, before, nodes, after)))
+    return Trace(tape, result, list(zip(slots, before, nodes, after)), asked)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #b7c3e5d1
 def contents(found: Reach) -> list[tuple[str, Any, Any]]:
@@ -109,7 +111,7 @@ def used_in(trace: Trace) -> set[Node]:
     moved = [after.node for _, _, node, after in trace.slots
              if isinstance(after, Traced | Number) and after.node not in (None, node)]
     read = [a for n in trace.tape.nodes for a in n.inputs()]
-    return {n.root for n in [*results, *moved, *read, *trace.tape.kinds]}
+    return {n.root for n in [*results, *moved, *read, *trace.asked]}
 
 # %% ../../nbs/tools/compiling/plans.ipynb #34172643
 def state_after(trace: Trace) -> State:
