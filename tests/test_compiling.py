@@ -1,9 +1,11 @@
 "A compiled step does what the step does: values, parameters, momentum, random numbers, refusals."
 import math, warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from steps import backends, needs, refused      # noqa: F401
 
 from foundations import nn
 from foundations.autograd import Tensor
@@ -13,15 +15,6 @@ from foundations import autograd, language
 from foundations.data import mnist, names, normalize
 from foundations.nn import functional as F
 from foundations.training import SGD, Adam, AdamW, DataLoader, Dataset, fit
-
-BACKENDS = ["numpy", "numba"]
-backends = pytest.mark.parametrize("backend", BACKENDS)
-
-
-@pytest.fixture(autouse=True)
-def needs(request):
-    if "numba" in str(request.node.callspec.params if hasattr(request.node, "callspec") else ""): pytest.importorskip("numba")
-
 
 def model_of(seed, *more, out=3):
     rng = np.random.default_rng(seed)
@@ -133,14 +126,6 @@ def test_a_class_out_of_range_is_refused_as_before(backend):
     with pytest.raises(ValueError, match="x is"): fast(Tensor(np.ones((2, 5), "f4")), y)
 
 
-def refused(step, *args, times=4):
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        fast = compiled(step)
-        out = [fast(*args) for _ in range(times)]
-    return fast.why, [str(w.message) for w in said], out
-
-
 def test_a_number_taken_out_is_named():
     w = Tensor(np.ones(3), requires_grad=True)
     why, said, out = refused(lambda x: (w * x).sum().item(), np.arange(3.0))
@@ -157,238 +142,6 @@ def test_what_is_baked_in_is_noticed():
     assert "differently" in why and len(said) == 1 and [float(o.data) for o in out] == [0, -6, -15, -27]
 
 
-# ---- the world of a step may change between steps ----
-
-class Box:
-    rate = 0.5
-
-    def __init__(self, **given): vars(self).update(given)
-    def of_lr(self, x): return self.lr * x
-
-
-def scale(x): return 0.1 * x
-
-
-READS = [                                                # what a step does with a number
-    lambda box, x: box.lr * x, lambda box, x: np.float64(2) * box.lr * x, lambda box, x: box.lr * np.float64(2) * x,
-    lambda box, x: np.array([1, 2, 3.0]) * box.lr, lambda box, x: np.sqrt(box.lr) * x, lambda box, x: math.sqrt(box.lr) * x,
-    lambda box, x: float(box.lr) * x, lambda box, x: (box.t // 2) * x, lambda box, x: (box.t % 2) * x, lambda box, x: (7 % box.t) * x,
-    lambda box, x: divmod(7, box.t)[1] * x, lambda box, x: abs(-box.lr) * x, lambda box, x: max(box.lr, 0.3) * x, lambda box, x: np.full(3, box.lr),
-    lambda box, x: np.array([box.lr, 1, 2]), lambda box, x: np.float32(box.lr) * x, lambda box, x: np.where(x > 0.15, box.lr, 0.0),
-    lambda box, x: x * len(range(box.t)), lambda box, x: x * float(f"{box.lr:.2f}"), lambda box, x: x * {0.5: 1.0, 0.25: 2.0, 1: 3.0}[box.lr],
-    lambda box, x: x * np.clip(box.lr, 0, 0.3), lambda box, x: x * (+box.lr).real, lambda box, x: x**box.t, lambda box, x: 0.5**box.t * x,
-    lambda box, x: x * 0.1 if box.lr == 0.5 else x * 0.2, lambda box, x: x * 0.1 if box.on else x * 0.2, lambda box, x: x * len(box.name),
-    lambda box, x: x * box.inner.lr, lambda box, x: x * box.many[1], lambda box, x: x * box.named["a"], lambda box, x: box.array * x, lambda box, x: box.of_lr(x),
-    lambda box, x: x * sum([v * box.lr for v in box.many]), lambda box, x: np.ones(box.t)[:3].sum() * x, lambda box, x: scale(x),
-    lambda box, x: (Tensor(x) * box.lr).data, lambda box, x: (box.t - Tensor(x.astype("f4"))).data, lambda box, x: (Tensor(x) ** Tensor(box.t)).data,
-    lambda box, x: x * (0.1 if isinstance(box.lr, float) else 0.2), lambda box, x: x * box.single, lambda box, x: x * box.pair[0], lambda box, x: box.f(x),
-    lambda box, x: x * len(box.names[0]), lambda box, x: x if box.extra else 2 * x, lambda box, x: x * box.rate, lambda box, x: x * Box.rate,
-    lambda box, x: x * 0.1 if np.allclose(box.lr * x, 0.5 * x) else x * 0.2, lambda box, x: np.split(box.lr * x, 3)[0] * x,
-]
-
-
-@backends
-@pytest.mark.parametrize("read", READS)
-def test_what_changes_between_steps_is_seen(backend, read, monkeypatch):
-    boxes = [Box(lr=0.5, t=3, on=True, name="a", inner=Box(lr=0.5), many=[0.1, 0.5], named=dict(a=0.5), array=np.ones(3),
-                 single=np.float32(0.5), pair=(0.5, 1), f=np.sqrt, names=["a"], extra=[]) for _ in range(2)]
-
-    def make(box):
-        w = Tensor(np.ones(3))
-
-        def step(x):
-            w.data -= read(box, x)
-            return w.sum()
-        return w, step
-    changes = [lambda box: setattr(box, "lr", 0.25), lambda box: setattr(box, "t", 7), lambda box: setattr(box, "on", False),
-               lambda box: setattr(box, "name", "abc"), lambda box: setattr(box, "inner", Box(lr=2.0)), lambda box: setattr(box.inner, "lr", 0.125),
-               lambda box: box.many.append(0.25), lambda box: box.many.__setitem__(1, 2.0), lambda box: box.named.update(a=0.25),
-               lambda box: setattr(box, "array", np.arange(3.0)), lambda box: box.array.__setitem__(0, 5),
-               lambda box: vars(box).update(lr=1, single=np.float32(2), pair=(2.0, 1), f=np.exp), lambda box: box.names.__setitem__(0, "abc"),
-               lambda box: (box.extra.append(1), setattr(box, "rate", 2.0)), lambda box: setattr(box, "lr", 0.5)]
-    (v, plain), (w, step), x = make(boxes[0]), make(boxes[1]), np.array([0.1, 0.2, 0.3])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        fast = compiled(step, backend)
-        for change in [lambda box: None] * 4 + changes:
-            for box in boxes: change(box)
-            for _ in range(2): near(fast(x).data, plain(x).data)
-        monkeypatch.setitem(globals(), "scale", lambda x: 0.2 * x)
-        monkeypatch.setattr(Box, "rate", 0.25)
-        for _ in range(2): near(fast(x).data, plain(x).data)
-    near(w.data, v.data)
-    assert not fast.why or "gives a" in fast.why                 # allclose, split: as they are
-
-
-class Layer(nn.Module):
-    "A layer with all that people keep in one."
-    def __init__(self):
-        super().__init__()
-        self.w, self.scales, self.table, self.mask, self.box, self.n, self.on = nn.Parameter(np.ones(3)), [0.5, 1], dict(a=0.5), np.ones(3), Box(lr=0.5), 3, True
-        self.inner, self.seen = nn.Sequential(nn.ReLU()), np.zeros(3)
-
-    def forward(self, x):
-        self.seen += x
-        return (self.inner(self.w * x) * self.scales[0] * self.table["a"] * self.mask * self.box.lr * self.n * (1 if self.on else 2)).sum()
-
-
-def called(x, scale=[0.5]):                                      # noqa: B006
-    return (x * scale[0] * called.more).sum()
-
-
-@backends
-def test_what_changes_in_a_layer_is_seen(backend):
-    changes = [lambda m: None, lambda m: m.scales.__setitem__(0, 2.0), lambda m: m.table.update(a=2.0), lambda m: m.mask.__setitem__(0, 5), lambda m: setattr(m.box, "lr", 7.0),
-               lambda m: setattr(m, "n", 4), lambda m: setattr(m, "on", False), lambda m: setattr(m, "mask", np.arange(3.0)), lambda m: setattr(m, "scales", [3.0, 1]),
-               lambda m: setattr(m.inner, "1", nn.Sigmoid())]
-    ours, plain, x = Layer(), Layer(), np.array([1.0, 2, 3])
-    fast = compiled(lambda x: ours(x), backend)
-    for change in changes:
-        for m in (ours, plain): change(m)
-        for _ in range(3): near(fast(x).data, plain(x).data)
-        near(ours.seen, plain.seen)
-    assert not fast.why
-
-
-@backends
-def test_a_weight_that_is_frozen(backend):
-    "And one that is thawed; an argument, too, may ask for a gradient."
-    def make():
-        a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
-        optimizer = SGD([a, b], lr=0.1)
-
-        def step(x):
-            loss = (a * x * b).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss
-        return step, a, b
-    (plain, *theirs), (step, *ours) = make(), make()
-    fast, x = compiled(step, backend), np.array([0.1, 0.2, 0.3])
-    for needed in (True, True, True, False, False, True, True):
-        theirs[0].requires_grad = ours[0].requires_grad = needed
-        for _ in range(2): near(fast(x).data, plain(x).data)
-        for p, q in zip(ours, theirs): near(p.data, q.data)
-    assert not fast.why and len(fast.plans) == 2
-    fast, x = compiled(lambda x: (x * 2).sum().backward(), backend), Tensor(x, requires_grad=True)
-    with pytest.warns(UserWarning, match="an argument gets a gradient"):
-        for _ in range(3): fast(x)
-    near(x.grad, [6, 6, 6])
-
-
-def test_arguments_are_told_apart_by_type_and_value():
-    def step(x, k): return x.sum() * (2 if isinstance(k, bool) else 3 if isinstance(k, int) else 5 if isinstance(k, np.generic) else 7 if isinstance(k[1], bool) else 11)
-    fast, x = compiled(step), np.arange(3.0)
-    for k in (1, True, np.float32(1), (1, 2), (1, True), (1, 1), 1, True, (1, True)):
-        for _ in range(3): near(fast(x, k), step(x, k))
-    assert not fast.why and len(fast.plans) == 6
-
-
-@pytest.mark.parametrize("k", [[np.ones(2), np.ones(2)], [1, 2], dict(a=1), {1}, nn.Linear(1, 1), (1, [2])])
-def test_an_argument_that_nobody_looks_into_is_refused_by_name(k):
-    why, said, out = refused(lambda x, k: x.sum(), np.arange(3.0), k)
-    assert f"argument 1 is a {type(k).__name__}" in why and len(said) == 1 and out == [3.0] * 4
-
-
-CHANGES = {"box.on": lambda box, x: setattr(box, "on", not box.on), "box.name": lambda box, x: setattr(box, "name", box.name + "b"),
-           "box.last": lambda box, x: setattr(box, "last", Tensor(x).sum()), "box.many.": lambda box, x: box.many.append(x.sum()),
-           "box.named.": lambda box, x: box.named.update({len(box.named): x}), "box.layer.count": lambda box, x: setattr(box.layer, "count", box.layer.count + 1)}
-
-
-@pytest.mark.parametrize("place", CHANGES)
-def test_what_a_step_binds_anew_is_refused_by_name_and_put_back(place):
-    def make():
-        box, change = Box(on=True, name="a", last=None, many=[], named={}, layer=nn.ReLU()), CHANGES[place]
-        box.layer.count = 0
-
-        def step(x):
-            change(box, x)
-            return x.sum() + len(box.name) + len(box.many) + len(box.named) + box.on + box.layer.count
-        return box, step
-    (box, step), (other, plain), x = make(), make(), np.arange(3.0)
-    why, said, out = refused(step, x)
-    near(out, [plain(x) for _ in range(4)])
-    assert f"{place}" in why and "becomes another object" in why and len(said) == 1
-    assert repr(vars(box)) == repr(vars(other))
-
-
-def test_a_function_that_is_filled_in_and_an_object_that_is_called():
-    from functools import partial
-    box, x = Box(lr=0.5), np.arange(3.0)
-    first, second, third = partial(lambda box, x: x.sum() * box.lr, box), partial(lambda x, lr: x.sum() * lr, lr=0.5), Called()
-    steps = [first, second, third, called]
-    called.more = 0.5
-    fast = [compiled(step) for step in steps]
-    for lr in (0.5, 0.5, 0.5, 2.0, 4.0):
-        box.lr = second.keywords["lr"] = third.lr = called.more = called.__defaults__[0][0] = lr
-        for f, step in zip(fast, steps): near(f(x), step(x))
-    assert not any(f.why for f in fast)
-
-
-class Called:
-    lr = 0.5
-    def __call__(self, x): return x.sum() * self.lr
-
-
-rate = 0.5
-
-
-@backends
-def test_names_of_the_program_and_of_a_closure(backend):
-    near_rate, w, model = 0.5, Tensor(np.ones(3)), nn.Linear(3, 1)
-
-    def step(x):
-        w.data -= rate * near_rate * x
-        return w.sum() + model(x).sum()
-
-    def change(what):
-        nonlocal near_rate, model
-        global rate
-        if what == "rate": rate = 0.25
-        if what == "near": near_rate = 2.0
-        if what == "model": model = nn.Linear(3, 2)
-        if what == "weight": model.weight = nn.Parameter(np.ones((2, 3), "f4"))
-        if what == "tensor": w.data = np.zeros(3)
-    fast, x = compiled(step, backend), np.arange(3.0)
-    for what in ("", "", "", "rate", "near", "model", "weight", "tensor"):
-        change(what)
-        for _ in range(3):
-            before = w.data.copy()
-            out = fast(x)
-            near(w.data, before - rate * near_rate * x)
-            near(out.data, w.data.sum() + model(x).data.sum(), rtol=1e-5)
-    assert not fast.why
-    change("")
-
-
-class Trainer:
-    def __init__(self):
-        self.model = nn.Sequential(nn.Linear(3, 4, generator=np.random.default_rng(0)), nn.Dropout(0.5, generator=np.random.default_rng(1)))
-        self.optimizer, self.lr, self.seen = SGD(self.model.parameters(), 0.1), 0.1, 0
-
-    def step(self, x):
-        loss = (self.model(x) ** 2).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        for p in self.model.parameters(): p.data -= self.lr * p.grad
-        self.seen += len(x)
-        return loss
-
-
-@backends
-def test_a_method_and_its_object(backend):
-    ours, plain = Trainer(), Trainer()
-    fast, x = compiled(ours.step, backend), np.ones((2, 3), np.float32)
-    changes = [lambda t: None] * 3 + [lambda t: setattr(t, "lr", 0.01), lambda t: t.model.eval(), lambda t: t.model.train(),
-                                      lambda t: setattr(t.model[1], "p", 0.25), lambda t: setattr(t, "seen", 0)]
-    for change in changes:
-        for t in (ours, plain): change(t)
-        for _ in range(3): near(fast(x).data, plain.step(x).data, rtol=1e-5)
-        assert ours.seen == plain.seen
-    assert not fast.why
-
-
 @backends
 def test_a_bad_batch_does_not_end_it(backend):
     step, *_ = training(model_of(0), nn.CrossEntropyLoss())
@@ -401,7 +154,7 @@ def test_a_bad_batch_does_not_end_it(backend):
 
 
 def test_a_step_of_another_kind_each_time_is_given_up():
-    box, w = Box(lr=1.0), Tensor(np.ones(2))
+    box, w = SimpleNamespace(lr=1.0), Tensor(np.ones(2))
 
     def step(x):
         box.lr *= 0.9

@@ -325,6 +325,7 @@ def statements(nodes: list[Node], results: list[Node], names: Names) -> list[str
     "The lines of code for the lines of a tape."
     places, last, lines = Places(names), last_uses(nodes, results), names.lines
     into, stored = made_in_place(nodes)
+    names.of |= {n: n.name for n in nodes if n.kind == "input"}          # a late one is made early
     for i, n in enumerate(nodes):
         dying = [a for a in dict.fromkeys(a.root for a in n.inputs()) if last[a] == i]
         if n in into or takes_place(n):

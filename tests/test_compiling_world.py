@@ -1,0 +1,466 @@
+"The world of a step may change between steps: a compiled step sees it, or refuses by name."
+import dataclasses, enum, math, warnings
+from collections import namedtuple
+from functools import partial
+
+import numpy as np
+import pytest
+from steps import backends, needs, refused      # noqa: F401
+
+from foundations import nn
+from foundations.autograd import Tensor, no_grad
+from foundations.check import test_near as near
+from foundations.compiling import compiled
+from foundations.training import SGD
+
+
+class Box:
+    rate = 0.5
+
+    def __init__(self, **given): vars(self).update(given)
+    def of_lr(self, x): return self.lr * x
+
+
+def scale(x): return 0.1 * x
+
+
+READS = [                                                # what a step does with a number
+    lambda box, x: box.lr * x, lambda box, x: np.float64(2) * box.lr * x, lambda box, x: box.lr * np.float64(2) * x,
+    lambda box, x: np.array([1, 2, 3.0]) * box.lr, lambda box, x: np.sqrt(box.lr) * x, lambda box, x: math.sqrt(box.lr) * x,
+    lambda box, x: float(box.lr) * x, lambda box, x: (box.t // 2) * x, lambda box, x: (box.t % 2) * x, lambda box, x: (7 % box.t) * x,
+    lambda box, x: divmod(7, box.t)[1] * x, lambda box, x: abs(-box.lr) * x, lambda box, x: max(box.lr, 0.3) * x, lambda box, x: np.full(3, box.lr),
+    lambda box, x: np.array([box.lr, 1, 2]), lambda box, x: np.float32(box.lr) * x, lambda box, x: np.where(x > 0.15, box.lr, 0.0),
+    lambda box, x: x * len(range(box.t)), lambda box, x: x * float(f"{box.lr:.2f}"), lambda box, x: x * {0.5: 1.0, 0.25: 2.0, 1: 3.0}[box.lr],
+    lambda box, x: x * np.clip(box.lr, 0, 0.3), lambda box, x: x * (+box.lr).real, lambda box, x: x**box.t, lambda box, x: 0.5**box.t * x,
+    lambda box, x: x * 0.1 if box.lr == 0.5 else x * 0.2, lambda box, x: x * 0.1 if box.on else x * 0.2, lambda box, x: x * len(box.name),
+    lambda box, x: x * box.inner.lr, lambda box, x: x * box.many[1], lambda box, x: x * box.named["a"], lambda box, x: box.array * x, lambda box, x: box.of_lr(x),
+    lambda box, x: x * sum([v * box.lr for v in box.many]), lambda box, x: np.ones(box.t)[:3].sum() * x, lambda box, x: scale(x),
+    lambda box, x: (Tensor(x) * box.lr).data, lambda box, x: (box.t - Tensor(x.astype("f4"))).data, lambda box, x: (Tensor(x) ** Tensor(box.t)).data,
+    lambda box, x: x * (0.1 if isinstance(box.lr, float) else 0.2), lambda box, x: x * box.single, lambda box, x: x * box.pair[0], lambda box, x: box.f(x),
+    lambda box, x: x * len(box.names[0]), lambda box, x: x if box.extra else 2 * x, lambda box, x: x * box.rate, lambda box, x: x * Box.rate,
+    lambda box, x: x * 0.1 if np.allclose(box.lr * x, 0.5 * x) else x * 0.2, lambda box, x: np.split(box.lr * x, 3)[0] * x,
+]
+
+
+@backends
+@pytest.mark.parametrize("read", READS)
+def test_what_changes_between_steps_is_seen(backend, read, monkeypatch):
+    boxes = [Box(lr=0.5, t=3, on=True, name="a", inner=Box(lr=0.5), many=[0.1, 0.5], named=dict(a=0.5), array=np.ones(3),
+                 single=np.float32(0.5), pair=(0.5, 1), f=np.sqrt, names=["a"], extra=[]) for _ in range(2)]
+
+    def make(box):
+        w = Tensor(np.ones(3))
+
+        def step(x):
+            w.data -= read(box, x)
+            return w.sum()
+        return w, step
+    changes = [lambda box: setattr(box, "lr", 0.25), lambda box: setattr(box, "t", 7), lambda box: setattr(box, "on", False),
+               lambda box: setattr(box, "name", "abc"), lambda box: setattr(box, "inner", Box(lr=2.0)), lambda box: setattr(box.inner, "lr", 0.125),
+               lambda box: box.many.append(0.25), lambda box: box.many.__setitem__(1, 2.0), lambda box: box.named.update(a=0.25),
+               lambda box: setattr(box, "array", np.arange(3.0)), lambda box: box.array.__setitem__(0, 5),
+               lambda box: vars(box).update(lr=1, single=np.float32(2), pair=(2.0, 1), f=np.exp), lambda box: box.names.__setitem__(0, "abc"),
+               lambda box: (box.extra.append(1), setattr(box, "rate", 2.0)), lambda box: setattr(box, "lr", 0.5)]
+    (v, plain), (w, step), x = make(boxes[0]), make(boxes[1]), np.array([0.1, 0.2, 0.3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        fast = compiled(step, backend)
+        for change in [lambda box: None] * 4 + changes:
+            for box in boxes: change(box)
+            for _ in range(2): near(fast(x).data, plain(x).data)
+        monkeypatch.setitem(globals(), "scale", lambda x: 0.2 * x)
+        monkeypatch.setattr(Box, "rate", 0.25)
+        for _ in range(2): near(fast(x).data, plain(x).data)
+    near(w.data, v.data)
+    assert not fast.why or "gives a" in fast.why                 # allclose, split: as they are
+
+
+class Layer(nn.Module):
+    "A layer with all that people keep in one."
+    def __init__(self):
+        super().__init__()
+        self.w, self.scales, self.table, self.mask, self.box, self.n, self.on = nn.Parameter(np.ones(3)), [0.5, 1], dict(a=0.5), np.ones(3), Box(lr=0.5), 3, True
+        self.inner, self.seen = nn.Sequential(nn.ReLU()), np.zeros(3)
+
+    def forward(self, x):
+        self.seen += x
+        return (self.inner(self.w * x) * self.scales[0] * self.table["a"] * self.mask * self.box.lr * self.n * (1 if self.on else 2)).sum()
+
+
+def called(x, scale=[0.5]):                                      # noqa: B006
+    return (x * scale[0] * called.more).sum()
+
+
+@backends
+def test_what_changes_in_a_layer_is_seen(backend):
+    changes = [lambda m: None, lambda m: m.scales.__setitem__(0, 2.0), lambda m: m.table.update(a=2.0), lambda m: m.mask.__setitem__(0, 5), lambda m: setattr(m.box, "lr", 7.0),
+               lambda m: setattr(m, "n", 4), lambda m: setattr(m, "on", False), lambda m: setattr(m, "mask", np.arange(3.0)), lambda m: setattr(m, "scales", [3.0, 1]),
+               lambda m: setattr(m.inner, "1", nn.Sigmoid())]
+    ours, plain, x = Layer(), Layer(), np.array([1.0, 2, 3])
+    fast = compiled(lambda x: ours(x), backend)
+    for change in changes:
+        for m in (ours, plain): change(m)
+        for _ in range(3): near(fast(x).data, plain(x).data)
+        near(ours.seen, plain.seen)
+    assert not fast.why
+
+
+@backends
+def test_a_weight_that_is_frozen(backend):
+    "And one that is thawed; an argument, too, may ask for a gradient."
+    def make():
+        a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+        optimizer = SGD([a, b], lr=0.1)
+
+        def step(x):
+            loss = (a * x * b).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+        return step, a, b
+    (plain, *theirs), (step, *ours) = make(), make()
+    fast, x = compiled(step, backend), np.array([0.1, 0.2, 0.3])
+    for needed in (True, True, True, False, False, True, True):
+        theirs[0].requires_grad = ours[0].requires_grad = needed
+        for _ in range(2): near(fast(x).data, plain(x).data)
+        for p, q in zip(ours, theirs): near(p.data, q.data)
+    assert not fast.why and len(fast.plans) == 2
+    fast, x = compiled(lambda x: (x * 2).sum().backward(), backend), Tensor(x, requires_grad=True)
+    with pytest.warns(UserWarning, match="an argument gets a gradient"):
+        for _ in range(3): fast(x)
+    near(x.grad, [6, 6, 6])
+
+
+def test_arguments_are_told_apart_by_type_and_value():
+    def step(x, k): return x.sum() * (2 if isinstance(k, bool) else 3 if isinstance(k, int) else 5 if isinstance(k, np.generic) else 7 if isinstance(k[1], bool) else 11)
+    fast, x = compiled(step), np.arange(3.0)
+    for k in (1, True, np.float32(1), (1, 2), (1, True), (1, 1), 1, True, (1, True)):
+        for _ in range(3): near(fast(x, k), step(x, k))
+    assert not fast.why and len(fast.plans) == 6
+
+
+@pytest.mark.parametrize("k", [[np.ones(2), np.ones(2)], [1, 2], dict(a=1), {1}, nn.Linear(1, 1), (1, [2])])
+def test_an_argument_that_nobody_looks_into_is_refused_by_name(k):
+    why, said, out = refused(lambda x, k: x.sum(), np.arange(3.0), k)
+    assert f"argument 1 is a {type(k).__name__}" in why and len(said) == 1 and out == [3.0] * 4
+
+
+CHANGES = {"box.on": lambda box, x: setattr(box, "on", not box.on), "box.name": lambda box, x: setattr(box, "name", box.name + "b"),
+           "box.last": lambda box, x: setattr(box, "last", Tensor(x).sum()), "box.many.": lambda box, x: box.many.append(x.sum()),
+           "box.named.": lambda box, x: box.named.update({len(box.named): x}), "box.layer.count": lambda box, x: setattr(box.layer, "count", box.layer.count + 1)}
+
+
+@pytest.mark.parametrize("place", CHANGES)
+def test_what_a_step_binds_anew_is_refused_by_name_and_put_back(place):
+    def make():
+        box, change = Box(on=True, name="a", last=None, many=[], named={}, layer=nn.ReLU()), CHANGES[place]
+        box.layer.count = 0
+
+        def step(x):
+            change(box, x)
+            return x.sum() + len(box.name) + len(box.many) + len(box.named) + box.on + box.layer.count
+        return box, step
+    (box, step), (other, plain), x = make(), make(), np.arange(3.0)
+    why, said, out = refused(step, x)
+    near(out, [plain(x) for _ in range(4)])
+    assert f"{place}" in why and "becomes another object" in why and len(said) == 1
+    assert repr(vars(box)) == repr(vars(other))
+
+
+def test_a_function_that_is_filled_in_and_an_object_that_is_called():
+    from functools import partial
+    box, x = Box(lr=0.5), np.arange(3.0)
+    first, second, third = partial(lambda box, x: x.sum() * box.lr, box), partial(lambda x, lr: x.sum() * lr, lr=0.5), Called()
+    steps = [first, second, third, called]
+    called.more = 0.5
+    fast = [compiled(step) for step in steps]
+    for lr in (0.5, 0.5, 0.5, 2.0, 4.0):
+        box.lr = second.keywords["lr"] = third.lr = called.more = called.__defaults__[0][0] = lr
+        for f, step in zip(fast, steps): near(f(x), step(x))
+    assert not any(f.why for f in fast)
+
+
+class Called:
+    lr = 0.5
+    def __call__(self, x): return x.sum() * self.lr
+
+
+rate = 0.5
+
+
+@backends
+def test_names_of_the_program_and_of_a_closure(backend):
+    near_rate, w, model = 0.5, Tensor(np.ones(3)), nn.Linear(3, 1)
+
+    def step(x):
+        w.data -= rate * near_rate * x
+        return w.sum() + model(x).sum()
+
+    def change(what):
+        nonlocal near_rate, model
+        global rate
+        if what == "rate": rate = 0.25
+        if what == "near": near_rate = 2.0
+        if what == "model": model = nn.Linear(3, 2)
+        if what == "weight": model.weight = nn.Parameter(np.ones((2, 3), "f4"))
+        if what == "tensor": w.data = np.zeros(3)
+    fast, x = compiled(step, backend), np.arange(3.0)
+    for what in ("", "", "", "rate", "near", "model", "weight", "tensor"):
+        change(what)
+        for _ in range(3):
+            before = w.data.copy()
+            out = fast(x)
+            near(w.data, before - rate * near_rate * x)
+            near(out.data, w.data.sum() + model(x).data.sum(), rtol=1e-5)
+    assert not fast.why
+    change("")
+
+
+class Trainer:
+    def __init__(self):
+        self.model = nn.Sequential(nn.Linear(3, 4, generator=np.random.default_rng(0)), nn.Dropout(0.5, generator=np.random.default_rng(1)))
+        self.optimizer, self.lr, self.seen = SGD(self.model.parameters(), 0.1), 0.1, 0
+
+    def step(self, x):
+        loss = (self.model(x) ** 2).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        for p in self.model.parameters(): p.data -= self.lr * p.grad
+        self.seen += len(x)
+        return loss
+
+
+@backends
+def test_a_method_and_its_object(backend):
+    ours, plain = Trainer(), Trainer()
+    fast, x = compiled(ours.step, backend), np.ones((2, 3), np.float32)
+    changes = [lambda t: None] * 3 + [lambda t: setattr(t, "lr", 0.01), lambda t: t.model.eval(), lambda t: t.model.train(),
+                                      lambda t: setattr(t.model[1], "p", 0.25), lambda t: setattr(t, "seen", 0)]
+    for change in changes:
+        for t in (ours, plain): change(t)
+        for _ in range(3): near(fast(x).data, plain.step(x).data, rtol=1e-5)
+        assert ours.seen == plain.seen
+    assert not fast.why
+
+
+# ---- programs as people write them ----
+
+BATCHES = [np.linspace(0, 1, 6, dtype="f4").reshape(2, 3) + 0.1 * i for i in range(40)]
+
+
+class Mode(enum.Enum): TRAIN, TEST = 1, 2
+
+
+@dataclasses.dataclass
+class Config:
+    lr: float = 0.1
+    mode: Mode = Mode.TRAIN
+    dims: tuple = (1, 2)
+    names: list = dataclasses.field(default_factory=lambda: ["a"])
+
+
+Pair = namedtuple("Pair", "lr k")
+
+
+class Rule:
+    "An optimiser of one's own."
+    def __init__(self, params, lr): self.params, self.lr, self.t, self.m = params, lr, 0, [np.zeros_like(p.data) for p in params]
+
+    def step(self):
+        self.t += 1
+        for i, p in enumerate(self.params):
+            self.m[i] = 0.9 * self.m[i] + p.grad
+            p.data = p.data - self.lr * self.m[i] / (1 - 0.9**self.t)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls, self.layers, self.key = np.zeros((), int), [nn.Linear(3, 3, generator=np.random.default_rng(0))], "a"
+        self.forms = dict(a=lambda x: x * 2, b=np.tanh)
+
+    def forward(self, x):
+        self.calls += 1
+        out = self.layers[0](x) if self.training else x
+        return (self.forms[self.key](out.data) if self.key == "b" else self.forms[self.key](out)).sum()
+
+
+def small():
+    rng = np.random.default_rng(0)
+    return nn.Sequential(nn.Linear(3, 4, generator=rng), nn.Tanh(), nn.Linear(4, 1, generator=rng))
+
+
+def averages_of_weights():
+    model, box = small(), Box(n=0, decay=0.9)
+    box.model, box.optimizer, box.kept = model, SGD(model.parameters(), 0.1), [p.data.copy() for p in model.parameters()]
+
+    def step(x):
+        loss = (model(x) ** 2).mean()
+        box.optimizer.zero_grad()
+        loss.backward()
+        norm = np.sqrt(sum((p.grad**2).sum() for p in model.parameters()))
+        for p in model.parameters(): p.grad *= np.minimum(1, 0.01 / (norm + 1e-6))
+        box.optimizer.step()
+        box.n += 1
+        decay = min(box.decay, (1 + box.n) / (10 + box.n))
+        for i, p in enumerate(model.parameters()): box.kept[i] = decay * box.kept[i] + (1 - decay) * p.data
+        return loss
+    return step, box, [lambda box: setattr(box.optimizer, "lr", 0.01), lambda box: setattr(box, "decay", 0.5)]
+
+
+def gradients_that_add_up(every=3, at_end=True):
+    model, box = small(), Box(n=0)
+    box.model, box.optimizer = model, SGD(model.parameters(), 0.1)
+
+    def step(x):
+        if not at_end and box.n % every == 0: box.optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        box.n += 1
+        if box.n % every == 0:
+            box.optimizer.step()
+            if at_end: box.optimizer.zero_grad()
+        return loss
+    return step, box, [lambda box: setattr(box.optimizer, "lr", 0.01)] + [lambda box: None] * 4
+
+
+def settings_of_several_kinds():
+    config = Config()
+    def step(x): return x.sum() * (config.lr if config.mode is Mode.TRAIN else 2 * config.lr) * config.dims[0] * len(config.names)
+    return step, config, [lambda c: setattr(c, "mode", Mode.TEST), lambda c: setattr(c, "dims", (5, 2)), lambda c: c.names.append("b"), lambda c: setattr(c, "lr", 0.3)]
+
+
+def a_named_tuple():
+    box = Box(pair=Pair(0.1, 2))
+    return lambda x: x.sum() * box.pair.lr * box.pair.k, box, [lambda box: setattr(box, "pair", Pair(0.5, 3))]
+
+
+def a_compiled_step_in_another():
+    model, box = small(), Box(k=2.0)
+    inner = compiled(lambda x: (model(x) ** 2).mean() * box.k)
+    return lambda x: inner(x) * box.k, box, [lambda box: setattr(box, "k", 3.0)]
+
+
+def by_hand_without_a_graph():
+    model, box = small(), Box(lr=0.1)
+    box.model = model
+
+    def step(x):
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        with no_grad():
+            for p in model.parameters():
+                p.data -= box.lr * p.grad
+                p.grad = None
+        return loss
+    return step, box, [lambda box: setattr(box, "lr", 0.5)]
+
+
+def a_rule_of_ones_own():
+    model, box = small(), Box()
+    box.model, box.rule = model, Rule([*model.parameters()], 0.1)
+
+    def step(x):
+        loss = (model(x) ** 2).mean()
+        model.zero_grad()
+        loss.backward()
+        box.rule.step()
+        return loss
+    return step, box, [lambda box: setattr(box.rule, "lr", 0.01)]
+
+
+def a_layer_with_lists_and_functions():
+    model = Counting()
+    changes = [lambda box: setattr(box.model.layers[0].weight, "data", np.eye(3, dtype="f4")), lambda box: box.model.forms.update(a=lambda x: x * 5),
+               lambda box: box.model.layers.__setitem__(0, nn.Linear(3, 3, generator=np.random.default_rng(5))), lambda box: setattr(box.model, "key", "b"),
+               lambda box: box.model.eval()]
+    return lambda x: model(x), Box(model=model), changes
+
+
+def what_is_kept_for_later():
+    box = Box(n=0, kept={}, speed=np.zeros(3))
+
+    def step(x):
+        box.n += 1
+        box.kept["last"] = x * 2
+        box.speed = 0.9 * box.speed + x.sum(0)
+        return box.speed.sum()
+    return step, box, [lambda box: setattr(box, "speed", np.ones(3))]
+
+
+def numbers_beside_tensors():
+    box = Box(w=Tensor(np.ones(3, "f4"), requires_grad=True), k=np.float64(2), n=3)
+
+    def step(x):
+        h = (box.w * box.k + box.n) / box.k - box.n * 1.5
+        loss = (h * x).sum() / len(x) ** box.n
+        loss.backward()
+        box.w.data -= 0.1 * box.w.grad
+        box.w.grad = None
+        return loss
+    return step, box, [lambda box: setattr(box, "k", np.float64(3)), lambda box: setattr(box, "n", 2), lambda box: setattr(box, "n", 2.5)]
+
+
+def whole_numbers():
+    box = Box(k=2)
+    return lambda x: np.arange(3) * box.k + np.arange(3) // box.k + x, box, [lambda box: setattr(box, "k", 2.5), lambda box: setattr(box, "k", 3)]
+
+
+PROGRAMS = [averages_of_weights, gradients_that_add_up, partial(gradients_that_add_up, at_end=False), partial(gradients_that_add_up, 1, False), settings_of_several_kinds,
+            a_named_tuple, a_compiled_step_in_another, by_hand_without_a_graph, a_rule_of_ones_own, a_layer_with_lists_and_functions, what_is_kept_for_later,
+            numbers_beside_tensors, whole_numbers]
+ADDING = PROGRAMS[1:3]                       # a gradient of what moves, and is made anew each time, is not kept
+
+
+def seen(x):
+    "What can be seen of a state, as lists."
+    if isinstance(x, Tensor): return x.data.tolist()
+    if isinstance(x, nn.Module): return [seen(p) for p in x.parameters()]
+    if isinstance(x, np.ndarray): return x.tolist()
+    if isinstance(x, dict): return {k: seen(v) for k, v in x.items()}
+    if isinstance(x, list | tuple): return [seen(v) for v in x]
+    return {k: seen(v) for k, v in vars(x).items()} if hasattr(x, "__dict__") and not callable(x) and not isinstance(x, Mode) else x
+
+
+@backends
+@pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: getattr(make, "__name__", "other"))
+def test_a_program_as_people_write_it(backend, make):
+    (plain, theirs, changes), (step, ours, _) = make(), make()
+    fast, batches = compiled(step, backend), iter(BATCHES)
+    for change in [lambda box: None] * 3 + changes:
+        for box in (theirs, ours): change(box)
+        for _ in range(3):
+            x = next(batches)
+            out, expected = fast(x), plain(x)
+            near(np.asarray(getattr(out, "data", out)), np.asarray(getattr(expected, "data", expected)), rtol=1e-4)
+        agree(seen(ours), seen(theirs))
+        if make in ADDING: agree(*[[seen(p.grad) for p in box.model.parameters()] for box in (ours, theirs)])
+    assert not fast.why, fast.why
+
+
+def agree(a, b):
+    "The same shape of lists, and the same numbers."
+    if isinstance(b, dict): agree([*a.items()], [*b.items()])
+    elif isinstance(b, list | tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b): agree(x, y)
+    elif isinstance(b, float): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    elif isinstance(b, int | str | None): assert a == b
+
+
+def test_a_gradient_that_was_not_kept_and_is_read_is_said():
+    model, box = small(), Box(clear=True)
+    optimizer = SGD(model.parameters(), 0.1)
+
+    def step(x):
+        if box.clear: optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+    fast = compiled(step)
+    for x in BATCHES[:4]: fast(x)
+    assert not fast.why
+    box.clear = False
+    with pytest.warns(UserWarning, match="grad is read, and has not been kept"): fast(BATCHES[4])
