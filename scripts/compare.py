@@ -20,9 +20,10 @@ def lines(cell):
 
 
 def changed(before, after):
-    "The lines that differ, each with a sign, by the number of the cell."
-    for i, (old, new) in enumerate(zip(before["cells"], after["cells"], strict=True)):
-        found = [d for d in difflib.unified_diff([*lines(old)], [*lines(new)], lineterm="", n=0) if d[:2] not in ("--", "++", "@@")]
+    "The lines that differ, each with a sign, by the number of the cell; cells that are new have nothing to differ from."
+    olds = {cell["id"]: cell for cell in before["cells"]}
+    for i, new in enumerate(after["cells"]):
+        found = [d for d in difflib.unified_diff([*lines(olds.get(new["id"], new))], [*lines(new)], lineterm="", n=0) if d[:2] not in ("--", "++", "@@")]
         if found: yield i, found
 
 
