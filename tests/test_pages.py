@@ -63,6 +63,12 @@ def pictures_without_words(cell):
     if cell["cell_type"] == "markdown": yield from re.findall(r"!\[\s*\]\([^)]*\)", source(cell))
 
 
+def unseen_questions(cell):
+    "A question that is asked with `predict`, and not shown: its cell ends with its name."
+    found = [m[1] for line in code(cell) if (m := re.match(r"(\w+) = predict\(", line))]
+    if found and code(cell)[-1] != found[-1]: yield found[-1]
+
+
 def places_on_a_machine(cell):
     for out in outputs(cell):
         texts = [out.get("text", ""), *out.get("traceback", []), *out.get("data", {}).values()]
@@ -70,7 +76,7 @@ def places_on_a_machine(cell):
 
 
 CHECKS = [long_lines, long_cells, tracebacks, missing_outputs, warnings, readers_sent_away,
-          pictures_without_words, places_on_a_machine]
+          pictures_without_words, unseen_questions, places_on_a_machine]
 named = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
@@ -105,6 +111,17 @@ def test_a_chapter_brings_the_package_where_it_is_missing(page, installed, monke
     assert asked == ([] if installed else [("pip", f"install -q {REPOSITORY}")])
 
 
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem[:2].isdigit()], ids=lambda page: page.stem)
+def test_a_chapter_says_how_long_it_takes(page, monkeypatch):
+    "In words that the map on the site reads: itself, and its exercises, whose minutes add up to that."
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from landing import duration
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    said = [int(n) for n in re.findall(r"\d+", duration(source(cells[0])))]
+    each = [int(n) for cell in cells for n in re.findall(r"(?m)^#{3,4} .*\(\w+, (\d+) minutes\)", source(cell))]
+    assert len(said) == 2 and abs(said[1] - sum(each)) <= 5, (said, each)
+
+
 def test_cleaning_leaves_a_page_as_it_is(tmp_path, monkeypatch):
     "What a picture shows, in words, and its width: nbdev's cleaning could take them away."
     monkeypatch.chdir(ROOT)
@@ -135,6 +152,7 @@ FAULTS = [
         {"output_type": "stream", "name": "stderr", "text": ["/tmp/ipykernel_1/2.py:1: UserWarning: x"]},
         shown(**{"image/png": "iVBOR"}), shown(**{"text/html": "<img src='x.png' alt=''>"})]},
     {"cell_type": "code", "source": ["print(1)\n", "x"]},
+    {"cell_type": "code", "source": ["guess = predict('How many?', ...)"]},
     {"cell_type": "markdown", "source": ["Skip this at will. ", "![](images/x.png)"]},
 ]
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'RULES', 'topo_order', 'yes', 'visited', 'Pulling', 'backward_walk', 'walked', 'Base', 'Numbers', 'value',
-           'with_rules', 'with_walk']
+           'with_walk', 'left_behind', 'anew', 'with_rules']
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #7552d403
 import math
@@ -136,7 +136,7 @@ class Pulling(Node):
     "makes a new array.",
     "At the end only leaves are asked for, and a leaf has no `args`."])
 def backward_walk(root, dout):
-    "{leaf: its gradient}; `first_answers(t, dout)`, or `t.pull(dout)`, asks the operator of t."
+    "{leaf: its gradient}; `first_answers(t, dout)` asks the operator of t."
     return walked(root, dout, topo_order.solve(root))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #d7a6e4c3
@@ -317,19 +317,24 @@ class Numbers(Base):
     def relu(self): return self.by("relu")
 
     def backward(self):
-        self.grad = 1.0
+        gradients = Counter({self: 1.0})
         for node in topo_order.solve(self):
-            for a, slope in zip(node.args, node.slopes): a.grad += slope * node.grad
+            node.grad += gradients[node]
+            for a, slope in zip(node.args, node.slopes): gradients[a] += slope * gradients[node]
 
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #e7f20b58
 @exercise(chapter=6, minutes=30, level="hard", hints=[
     "Each operator makes a new value, and notes its arguments and a slope for each: for a · b the "
     "slopes are b and a.",
-    "`backward()` sets its own grad to 1, and goes through the nodes in the order of `topo_order`.",
-    "At each node, every argument's grad *grows* by slope times the grad of the node.",
+    "`backward()` begins with the gradient 1 of its own and goes through the nodes as `topo_order` "
+    "gives them. At each, to every argument is *added* the slope times the node's gradient.",
+    "A second walk must not begin with what the first left in `grad`: keep the gradients of a walk "
+    "in a dictionary, and add each to `grad` when its node comes.",
     "A number may stand on the left: `__radd__`, `__rmul__`, `__rsub__`, `__rtruediv__`."])
 class value(Numbers):
     """A number with .data and .grad; + - * / with values and numbers on either side, ** a number,
-    .tanh(), .exp(), .relu(), and .backward(), which adds to the grad of all that went in."""
+    .tanh(), .exp(), .relu(), and .backward(), which adds to the grad of all that went in; called
+    twice, it adds the same twice."""
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #cc80ff12
 @value.inputs
@@ -339,10 +344,12 @@ def _(rng):
                  "(a * b + a) * b", "(a * b).tanh() + a.exp() * b"]:
         yield text, dict(text=text, a=1.5, b=-0.7, between="a + b")
     late = "(c * c) * c + c"                     # c is used at once, and at the end of a longer way
-    yield "c = a * b, then (c * c) * c + c", dict(text=late, a=1.5, b=-0.7, between="a * b")
+    more = dict(text=late, a=1.5, b=-0.7, between="a * b")
+    yield "c = a * b, then (c * c) * c + c", more
+    yield "c = a * b, (c * c) * c + c, and backward() twice", more | dict(walks=2)
 
 @value.observe
-def _(fn, text, a, b, between):
+def _(fn, text, a, b, between, walks=1):
     names, used = {"a": fn(a), "b": fn(b)}, text.replace("tanh", "").replace("exp", "")
     if "c" in text: names["c"], used = eval(between, {}, names), "abc"
     out = eval(text, {}, names)
@@ -350,13 +357,35 @@ def _(fn, text, a, b, between):
     yield "what becomes of backward", "it returns" if out.backward() is None else "more than None"
     for k, v in names.items():
         if k in used: yield f"{k}.grad", v.grad
+    if walks == 1: return
+    out.backward()
+    for k in "ab": yield f"{k}.grad after the second backward()", names[k].grad
+
+# %% ../../nbs/tools/exercises/chapter6_walks.ipynb #9d3b6a41
+def with_walk(backward): return type("Value", (Numbers,), {"backward": backward})
+
+def left_behind(self):
+    self.grad = 1.0
+    for node in topo_order.solve(self):
+        for a, slope in zip(node.args, node.slopes): a.grad += slope * node.grad
+
+def anew(self):
+    order = topo_order.solve(self)
+    for node in order: node.grad = 0.0
+    left_behind(self)
+
+value.mistake(
+    "left-behind", "A second `backward()` passes on what the first one left in the middle, too: "
+    "the fourth bug.", "What flows during a walk lives as long as the walk.")(
+    with_walk(left_behind))
+value.mistake(
+    "anew", "Each `backward()` sets all grads to 0 before it begins, so a second one adds nothing.",
+    "Whose numbers must be new for each walk, and whose must stay?")(with_walk(anew))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #4dfe5f50
-def with_rules(**rules):
+def with_rules(backward, **rules):
     "An answer with other rules."
-    return type("Value", (Numbers,), {"rules": RULES | rules})
-
-def with_walk(backward): return type("Value", (Numbers,), {"backward": backward})
+    return type("Value", (Numbers,), {"backward": backward, "rules": RULES | rules})
 
 for id, what, look, rules in [
     ("exp-of-input", "The slope of exp is taken from its input.", "exp is its own slope.",
@@ -373,7 +402,8 @@ for id, what, look, rules in [
      {"**": lambda a, n: (a**n, n * a**n)}),
     ("relu-open", "relu lets all through on the way back.", "How steep is its left half?",
      {"relu": lambda a, _: (max(a, 0.0), 1.0)})]:
-    value.mistake(id, what, look)(with_rules(**rules))
+    for walk in Numbers.backward, left_behind:
+        value.mistake(id, what, look)(with_rules(walk, **rules))
 
 # %% ../../nbs/tools/exercises/chapter6_walks.ipynb #393d63d6
 @value.mistake("overwrites", "A grad is overwritten where it should grow: `=` for `+=`.",

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['running_mean', 'Kept', 'array_of', 'Anew', 'kept', 'Plain', 'Idle', 'autoencoder', 'Tied', 'tied', 'Bare', 'Untied',
-           'NoBias', 'sequential', 'Row', 'steps_for', 'in_a_row', 'Listed', 'Hidden', 'each_alone', 'first_alone']
+           'NoBias', 'sequential', 'Row', 'steps_for', 'in_a_row', 'Listed', 'Hidden', 'each_alone', 'first_alone',
+           'Shadowing', 'by_name']
 
 # %% ../../nbs/tools/exercises/chapter7_classes.ipynb #e1506dd4
 from typing import Any
@@ -127,6 +128,10 @@ running_mean.mistake(
     "sum", "It moves towards the sum of the rows, not towards their mean.",
     "What should not grow when more rows come?")(
     kept(seen=lambda self, x: x.sum(0)))
+running_mean.mistake(
+    "adds-up", "A tenth of each batch's mean is added, and nothing of the old mean goes: it grows "
+    "with every batch.", "How far is it from the old mean to that of the rows?")(
+    kept(seen=lambda self, x: x.mean(0) + self.mean.data))
 running_mean.mistake(
     "never", "The mean stays 0.",
     "Is the new one written to the attribute from which the old one was read?")(
@@ -352,3 +357,27 @@ sequential.mistake(
     "backwards", "The modules run from the last to the first.",
     "The first that is given is the first that runs.")(
     in_a_row(held=lambda self, modules: modules[::-1]))
+
+# %% ../../nbs/tools/exercises/chapter7_classes.ipynb #7b41d0e5
+@sequential.mistake(
+    "method-hidden", "`self.modules = ...` hides a method: `modules()` finds all that is within. "
+    "And in a list or a tuple, modules are not found under any name.",
+    "What is registered when it becomes an attribute?")
+class Shadowing(nn.Module):
+    "A list under the name of a method."
+    def __init__(self, *modules):
+        super().__init__()
+        vars(self)["modules"] = modules
+
+    def forward(self, x):
+        for module in vars(self)["modules"]: x = module(x)
+        return x
+
+def by_name(self, x):
+    "A loop over names."
+    for name in self._modules: x = name(x)
+    return x
+
+sequential.mistake(
+    "names", "`_modules` is a dictionary: a loop over it gives names, which are texts.",
+    "Its values are the modules; `children()` gives these.")(in_a_row(forward=by_name))

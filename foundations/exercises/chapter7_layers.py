@@ -327,7 +327,7 @@ def masked(factor, used=lambda x, p: x, chance=lambda p: 1 - p, shape=lambda x: 
     def wrong(x, p, rng, training):
         if not training: return used(x, p)
         kept = rng_of(rng).random(shape(x)) < chance(p)
-        return np.where(kept, x * factor(p or 1e-9), 0.0) * np.ones(x.shape)
+        with np.errstate(all="ignore"): return x * kept * factor(np.float64(p))
     return wrong
 
 # %% ../../nbs/tools/exercises/chapter7_layers.ipynb #b404902f
@@ -355,6 +355,14 @@ dropout.mistake(
     "to be dropped.",
     "Where does p stand in your function, and where 1 - p?")(
     masked(lambda p: 1 / p, chance=lambda p: p))
+@dropout.mistake(
+    "keep-prob", "Here p is the probability to be kept; in this chapter, as in PyTorch, it is that "
+    "to be dropped.",
+    "Where does p stand in your function, and where 1 - p?")
+def _(x, p, rng, training):
+    kept = rng.random(x.shape) < p
+    return np.where(kept, x / (p or 1), 0.0) if training else x
+
 dropout.mistake(
     "scaled-twice", "It is scaled in training, and once more in use.",
     "What is kept was enlarged already, so that in use nothing has to be done.")(

@@ -182,6 +182,14 @@ def _(model, name):
 def _(model, name):
     for key, child in model.named_children(): child.requires_grad_(key == name)
 
+# %% ../../nbs/tools/exercises/chapter7_models.ipynb #b5c9107d
+@learn_only.mistake(
+    "own-only", "Of the child only its own parameters learn, and not those of the modules within "
+    "it.", "`_parameters` knows nothing of what lies deeper.")
+def _(model, name):
+    model.requires_grad_(False)
+    for p in getattr(model, name)._parameters.values(): p.requires_grad_()
+
 @learn_only.mistake(
     "begins-with", "`header` begins with `head`, and so it learns, too.",
     "A path has a dot where a name ends.")

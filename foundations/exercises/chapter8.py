@@ -82,6 +82,9 @@ for word, what, look, new_v, new_p in [
     ("decay-twice", "The decay pulls twice as strongly as it should.",
      "The derivative of p² is 2p, and there is a ½ before it.",
      lambda p, g, v, lr, m, wd: m * v + g + 2 * wd * p, None),
+    ("decay-without-lr", "The decay is taken from p directly, and all of it: the learning rate "
+     "does not shorten it.", "It belongs to the gradient, before v sees that.",
+     lambda p, g, v, lr, m, wd: m * v + g, lambda new, p, g, v, lr, m, wd: p - lr * new - wd * p),
     ("lr-in-velocity", "The learning rate is inside of v. While it stays the same that makes no "
      "difference in the long run; PyTorch's v has none in it.", "Where does lr stand?",
      lambda p, g, v, lr, m, wd: m * v + lr * (g + wd * p), lambda new, p, *_: p - new),

@@ -310,6 +310,17 @@ def _(model, x, y, size, lr):
 @train_epoch.mistake("one-batch", "It stops after the first batch.", "Is there a `return` inside?")
 def _(model, x, y, size, lr): one_step(model, x[:size], y[:size], lr)
 
+# %% ../../nbs/tools/exercises/chapter8_loops.ipynb #3f7a9c14
+@train_epoch.mistake("zero-for-none", "`p.grad = 0` does not forget: it says that the gradient is "
+                     "the number 0, and the next one is added to it as an array.",
+                     "What stands in `grad` before anything has come? `zero_grad` puts it there.")
+def _(model, x, y, size, lr):
+    for i in range(0, len(x), size):
+        nn.CrossEntropyLoss()(model(x[i:i + size]), y[i:i + size]).backward()
+        for p in model.parameters():
+            p.data -= lr * p.grad
+            p.grad = 0
+
 # %% ../../nbs/tools/exercises/chapter8_loops.ipynb #34542a15
 @exercise(chapter=8, minutes=10, level="middle", hints=[
     "Two loops: over epochs, and in it over the batches of `train`. What is done once in each "

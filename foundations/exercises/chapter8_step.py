@@ -85,6 +85,16 @@ for id, what, look, places in [
      "Which array went into this layer?", dict(kept=lambda z, h: z))]:
     train_step.mistake(id, what, look)(stepped(**places))
 
+# %% ../../nbs/tools/exercises/chapter8_step.ipynb #a8d25e60
+@train_step.mistake("every-pair", "Every answer is compared with every label: `(n, 1) - (n,)` is "
+                    "(n, n).", "Write the shapes of pred and y beside the minus.")
+def _(x, y, w1, b1, w2, b2, lr):
+    z = x @ w1 + b1
+    d = 2 / len(y) * (z.clip(0) @ w2 + b2 - y)
+    dz = d @ w2.T * (z > 0)                      # fails for more than one row
+    grads = x.T @ dz, dz.sum(0), z.clip(0).T @ d, d.sum(0)
+    return tuple(p - lr * g for p, g in zip((w1, b1, w2, b2), grads))
+
 # %% ../../nbs/tools/exercises/chapter8_step.ipynb #7ee1be78
 @train_step.mistake("on-the-way-back", "w2 moves before dh is computed from it: the first layer "
                     "gets the gradient of another network.",

@@ -52,6 +52,10 @@ def _(losses, y): return np.mean([row[t != -100].mean() for row, t in zip(losses
                       "Only -100 says that nothing is there.")
 def _(losses, y): return losses[y > 0].mean()
 
+@counted_mean.mistake("over-names", "The sum is divided by the number of names.",
+                      "How many losses were added up?")
+def _(losses, y): return (losses * (y != -100)).sum() / len(y)
+
 @counted_mean.mistake("sum", "That is the sum of the losses that count, not their mean.",
                       "How many losses were added up?")
 def _(losses, y): return losses[y != -100].sum()
@@ -202,6 +206,19 @@ def _(g, m, v, t, lr, betas, eps):
 def _(g, m, v, t, lr, betas, eps):
     m, v = adam_parts(g, m, v, betas)
     return lr * m / (1 - betas[0]**t) / (v / (1 - betas[1]**t) + eps), m, v
+
+@adam_move.mistake("only-m", "m is corrected, and v is not: it begins at 0 as well.",
+                   "To what do the weights in v add up after t steps?")
+def _(g, m, v, t, lr, betas, eps):
+    m, v = adam_parts(g, m, v, betas)
+    return lr * m / (1 - betas[0]**t) / (np.sqrt(v) + eps), m, v
+
+@adam_move.mistake("times-t", "The weights in a mean are taken to add up to 1 - β·t.",
+                   "Each step multiplies what was there by β. What is left of 1 after t steps?")
+def _(g, m, v, t, lr, betas, eps):
+    m, v = adam_parts(g, m, v, betas)
+    with np.errstate(invalid="ignore"): root = np.sqrt(v / (1 - betas[1] * t))
+    return lr * m / (1 - betas[0] * t) / (root + eps), m, v
 
 @adam_move.mistake("eps-in-root", "eps is added to v, under the root.",
                    "In the formula it is added to the root.")

@@ -134,6 +134,25 @@ def _(scores):
 @causal_shares.also_right
 def _(scores): return softmax(scores + np.triu(np.full(scores.shape, -1e30), 1), -1)
 
+# %% ../../nbs/tools/exercises/chapter9_attention.ipynb #c60b7e92
+@causal_shares.mistake("mask-after-softmax",
+                       "Later positions get 0, but only after the softmax: the shares of a row "
+                       "add up to less than 1.",
+                       "Hide what is later before the row is divided by its sum.")
+def _(scores):
+    with np.errstate(all="ignore"):
+        e = np.exp(scores)
+        return np.tril(e) / e.sum(1, keepdims=True)
+
+for highest in (lambda scores: scores.max(1, keepdims=True), lambda scores: 0):
+    @causal_shares.mistake("no-keepdims", "Each share is divided by the sum of another row: sums "
+                           "of shape (t,) are laid along the rows.",
+                           "Which shape must the sums have, so that each row gets its own?")
+    def _(scores, highest=highest):
+        with np.errstate(all="ignore"):
+            e = np.tril(np.exp(scores - highest(scores)))
+            return e / e.sum(1)
+
 # %% ../../nbs/tools/exercises/chapter9_attention.ipynb #1a16b6d6
 @exercise(chapter=9, minutes=10, level="middle", hints=[
     "Each query with each key: (t, d) @ (d, t) gives all scores at once.",
@@ -163,6 +182,10 @@ def _(q, k, v): return attend(q @ k.T, v)
 @attention.mistake("divided-by-d", "The scores are divided by d, not by its root.",
                    "How does the standard deviation of a sum of d products grow with d?")
 def _(q, k, v): return attend(q @ k.T / q.shape[1], v)
+
+@attention.mistake("scaled-late", "The shares are divided by √d, and no longer add up to 1.",
+                   "It is the scores that are divided, before the softmax.")
+def _(q, k, v): return attend(q @ k.T, v) / math.sqrt(q.shape[1])
 
 @attention.mistake("multiplied", "The scores are multiplied by √d.",
                    "They should become smaller.")
@@ -233,6 +256,10 @@ def _(x, heads): return x.reshape(*x.shape[:2], -1, heads).transpose(0, 3, 1, 2)
 @split_heads.mistake("not-moved", "The heads are an axis, but it stands after the positions.",
                      "The last two axes should be positions and numbers.")
 def _(x, heads): return x.reshape(*x.shape[:2], heads, -1)
+
+@split_heads.mistake("numbers-moved", "Heads and numbers have changed places, and the positions "
+                     "stand before both.", "Which two axes should change places?")
+def _(x, heads): return x.reshape(*x.shape[:2], heads, -1).swapaxes(2, 3)
 
 @split_heads.mistake("heads-first", "The axis of the heads stands before the names.",
                      "First the names, then the heads.")

@@ -123,6 +123,14 @@ def _(vocab, context, width, layers): return changed(vocab, context, width, laye
 def _(vocab, context, width, layers):
     return changed(vocab, context, width, layers, 0, -width**2 - width)
 
+@gpt_size.mistake("biases", "The biases of the blocks are missing.",
+                  "`join` has one, and so has each of the two layers that think.")
+def _(vocab, context, width, layers): return changed(vocab, context, width, layers, 0, -6 * width)
+
+@gpt_size.mistake("matrices", "Of the blocks only the matrices are counted.",
+                  "Which layers have a bias, and what has a LayerNorm?")
+def _(vocab, context, width, layers): return changed(vocab, context, width, layers, 0, -10 * width)
+
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #07219bb3
 @exercise(chapter=9, minutes=10, level="middle", hints=[
     "Which is the smallest logit that stays? Sort each row, and take the k-th from the end.",
@@ -171,12 +179,14 @@ def _(logits, k):
     return among(logits, logits >= np.sort(logits, 1)[:, [-min(k + 1, logits.shape[1])]])
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #b453b711
-@top_shares.mistake("ties", "Of several that tie for the last place, only some are kept.",
-                    "Compare with the k-th largest value, in place of choosing places.")
-def _(logits, k):
-    kept = np.zeros(logits.shape, bool)
-    np.put_along_axis(kept, np.argsort(-logits, 1, kind="stable")[:, :k], True, 1)
-    return among(logits, kept)
+for places in (lambda x, k: np.argsort(-x, 1, kind="stable")[:, :k],
+               lambda x, k: np.argsort(x, 1, kind="stable")[:, -k:]):
+    @top_shares.mistake("ties", "Of several that tie for the last place, only some are kept.",
+                        "Compare with the k-th largest value, in place of choosing places.")
+    def _(logits, k, places=places):
+        kept = np.zeros(logits.shape, bool)
+        np.put_along_axis(kept, places(logits, k), True, 1)
+        return among(logits, kept)
 
 # %% ../../nbs/tools/exercises/chapter9_end.ipynb #54112318
 class Toy:

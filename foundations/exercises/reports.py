@@ -50,11 +50,11 @@ def rows_of(array: np.ndarray, wrong: np.ndarray | None) -> list[list[str]]:
 
 # %% ../../nbs/tools/exercises/reports.ipynb #4ac83368
 def brief(value: Any) -> str:
-    "A number in few digits."
+    "A number in few digits; a count in all."
     number = value.item() if hasattr(value, "item") else value
     if isinstance(number, bool): return str(number)
     if isinstance(number, complex): return f"{number:.3g}"
-    whole = float(number).is_integer() and abs(number) < 1e6
+    whole = isinstance(number, int) or (float(number).is_integer() and abs(number) < 1e6)
     return str(int(number)) if whole else f"{number:.4g}"
 
 

@@ -146,7 +146,8 @@ def differs(before: Any, after: Any) -> bool:
 
 # %% ../../nbs/tools/exercises/running.ipynb #40c39f3e
 LIBRARIES = (*(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")),
-             str(Path(__file__).parents[1]) if "__file__" in globals() else "/dev/null", "<frozen")
+             str(Path(__file__).parents[1]) if "__file__" in globals() else "/dev/null", "<frozen",
+             "<shapes of ")                      # the checks that `shapes` writes
 
 
 def failure(error: BaseException) -> Failure:
