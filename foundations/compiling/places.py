@@ -82,7 +82,7 @@ def has_insides(x: Any) -> bool:
     if kind in (SimpleNamespace, Namespace) or is_users(kind): return True
     return kind.__module__.startswith("foundations.") and "compiling" not in kind.__module__
 
-
+# %% ../../nbs/tools/compiling/places.ipynb #4b1f0c77
 def is_wrapped(x: Any) -> bool:
     "Is it a function of the user's in another dress, such as a compiled step?"
     return "__wrapped__" in getattr(x, "__dict__", ()) and is_users(x)
@@ -187,7 +187,7 @@ def insides(name: str, x: Any, words: set[str]) -> list[tuple[Slot, bool]]:
     if isinstance(x, ModuleType): own = [(slot, named) for slot, named in own if named]
     return own + [(slot, True) for f in functions for slot in surroundings(f)]
 
-
+# %% ../../nbs/tools/compiling/places.ipynb #9d02e6aa
 def reach(name: str, start: Any, words: set[str]) -> Reach:
     "What can be reached from an object; `words` are those of the code, and grow."
     found, seen, done, starts = Reach([], [], []), set(), set(), insides(name, start, words)

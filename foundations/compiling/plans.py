@@ -87,7 +87,7 @@ def traced_run(step: Callable, args: tuple, found: Reach, dropped: set[int]) -> 
         raise Untraceable("an argument gets a gradient")
     return Trace(tape, result, list(zip(slots, before, nodes, after)), asked)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #5ac37f10
 def stand_in(slot: Slot, dropped: set[int]) -> Any:
     "For a gradient that an earlier program did not keep, an array to see whether it is read."
     return np.zeros_like(slot.owner._data) if id(slot.owner) in dropped else None
@@ -154,7 +154,7 @@ def state_after(trace: Trace) -> State:
         elif after is not None: raise Untraceable(f"{slot.name} becomes {after!r:.40}")
     return state
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #7be91d4c
 def leave_nothing(state: State, slot: Slot, before: Any = None, is_used: bool = False):
     "None in a slot, whose array the step may have used."
     if is_used: state.held.append((slot, before, before))
@@ -242,7 +242,7 @@ def run_program(plan: Plan, args: tuple, n: int) -> Any:
     for slot, x in state.left: slot.set(x)
     return plan.give(out)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #c05d83e6
 def plan_for(trace: Trace, args: tuple, found: Reach, write: Callable) -> Plan:
     "The plan of a traced step, its program written by `write`."
     state, (results, give) = state_after(trace), unpacked(trace.result)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NO_NUMBERS', 'Node', 'nodes_in', 'Tape', 'Untraceable', 'refused', 'nodes_for', 'plain', 'tapes_in', 'tape_of',
-           'guarded', 'number_method', 'comparison', 'known', 'asked', 'Number', 'record', 'store', 'set_item',
-           'call_ufunc', 'without_defaults', 'call_function', 'call_method', 'array_method', 'view_as', 'cast',
-           'Traced', 'draw_method', 'Draws', 'watched']
+           'guarded', 'number_method', 'comparison', 'known', 'kind_asked', 'asked', 'Number', 'record', 'store',
+           'set_item', 'call_ufunc', 'without_defaults', 'call_function', 'call_method', 'array_method', 'view_as',
+           'cast', 'Traced', 'draw_method', 'Draws', 'watched']
 
 # %% ../../nbs/tools/compiling/traces.ipynb #5c3c4e36
 # pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
@@ -149,6 +149,12 @@ def known(x: "Number") -> Any:
     return value
 
 
+def kind_asked(x: "Number") -> type:
+    "What `isinstance` is told; the program is right only for this type."
+    x.tape.kinds.add(x.node)
+    return type(x.node.value)
+
+
 def asked(f: Callable):
     "A method for what is no arithmetic: of the number as it is now."
     def method(self, *args, **options): return f(known(self), *args, **options)
@@ -159,8 +165,7 @@ class Number:
     "A number whose arithmetic is written to a tape."
     def __init__(self, tape: Tape, node: Node): self.tape, self.node = tape, node
 
-    @property
-    def __class__(self): self.tape.kinds.add(self.node); return type(self.node.value)
+    __class__ = property(lambda self: kind_asked(self))
     def __array_ufunc__(self, *call, **options): return call_ufunc(*call, **options)
     def __getattr__(self, name):
         if name.startswith("__"): raise AttributeError(name)          # NumPy asks for its own
