@@ -18,6 +18,7 @@ class Module:
     names: list[str]
     items: list = field(default_factory=list)       # ast nodes of what is defined here
     others: list[str] = field(default_factory=list) # names it hands on from elsewhere, and values
+    steps: dict = field(default_factory=dict)       # classes for the file alone, by name: what a class of it is built on
 
     def __post_init__(self):
         "Where the names come from that annotations use: name -> its full name."
@@ -64,7 +65,24 @@ def modules():
         defined = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name in names]
         here = {n.name for n in defined}
         name = ".".join(where.with_suffix("").parts).removesuffix(".__init__")
-        yield Module(name, where.as_posix(), page and page[1], source, names, defined, [n for n in names if n not in here])
+        steps = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] == "_"}
+        yield Module(name, where.as_posix(), page and page[1], source, names, defined, [n for n in names if n not in here], steps)
+
+
+def whole(module, node):
+    "A class, and those of its bases that are for the file alone: what they have is its own."
+    yield node
+    for base in getattr(node, "bases", ()):
+        if ast.unparse(base) in module.steps: yield from whole(module, module.steps[ast.unparse(base)])
+
+
+def methods(module, node):
+    "Of a class and of all that it stands on within the file; what it has itself comes first, and counts."
+    met = set()
+    for cls in whole(module, node):
+        found = [n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name not in met]
+        met |= {n.name for n in found}
+        yield from found
 
 
 def signature(module, node):
@@ -157,7 +175,7 @@ def links(module, node):
 
 
 def of_class(module, node):
-    bases = [ast.unparse(b) for b in node.bases]
+    bases = [name for b in node.bases if (name := ast.unparse(b)) not in module.steps]
     makers = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name in ("__init__", "__new__")]
     head = node.name + (signature(module, without_self(makers[0])).split(") ->")[0].rstrip(")") + ")" if makers else "")
     parts = [described(module, node)]
@@ -173,8 +191,8 @@ def of_class(module, node):
         parts.append("\n".join(rows))
     elif bases: parts.append("On: " + ", ".join(f"`{b}`" for b in bases))
     parts.append(links(module, node))
-    for n in node.body:
-        if not isinstance(n, ast.FunctionDef) or (n.name[0] == "_" and n.name not in SPECIAL): continue
+    for n in methods(module, node):
+        if n.name[0] == "_" and n.name not in SPECIAL: continue
         if not ast.get_docstring(n) and n.name in SPECIAL: continue
         wrapped = [ast.unparse(d) for d in n.decorator_list]
         if any(d.endswith((".setter", ".deleter")) or d == "overload" for d in wrapped): continue

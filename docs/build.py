@@ -31,7 +31,8 @@ def stage():
     shutil.rmtree(STAGE, ignore_errors=True)
     modules, known = list(api.modules()), {}
     for module in modules:
-        for node in module.items: known.setdefault(module.cell(node), []).append((node.name, f"{module.name}.{node.name}"))
+        for node in module.items:
+            for part in api.whole(module, node): known.setdefault(module.cell(part), []).append((part.name, node.name, f"{module.name}.{node.name}"))
     for page in notebooks():
         nb = pages.staged(page, known)
         if page in chapters(): nb["cells"].insert(1, pages.markdown(READ_ONLY))

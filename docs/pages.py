@@ -69,7 +69,7 @@ def relinked(text, page):
 
 
 def staged(page, known):
-    """The notebook that Sphinx reads. `known`: id of a cell -> the names it exports, each with its place in the reference."""
+    """The notebook that Sphinx reads. `known`: id of a cell -> the names it defines, each with the name of which it is a part, and the place of that in the reference."""
     nb, shown = notebook(page), []
     for cell in nb["cells"]:
         if cell["cell_type"] == "raw": continue
@@ -80,9 +80,9 @@ def staged(page, known):
         if LEFT_OUT & {d if d in LEFT_OUT else d.split()[0] for d in found}: continue
         source = re.sub(r" *# noqa\b.*", "", source)
         names = known.get(cell["id"], [])
-        if names: shown.append(markdown("".join(f'<span class="place" id="def-{name}"></span>' for name, _ in names)))
+        if names: shown.append(markdown("".join(f'<span class="place" id="def-{name}"></span>' for name, *_ in names)))
         shown.append(cell | {"source": source, "metadata": cell["metadata"] | {"tags": tags(cell, found)}})
-        if names: shown.append(markdown("{.in-reference}\nIn the reference: " + ", ".join(f"{{py:obj}}`{name} <{full}>`" for name, full in names)))
+        if names: shown.append(markdown("{.in-reference}\nIn the reference: " + ", ".join(f"{{py:obj}}`{name} <{full}>`" for _, name, full in names)))
     for i, cell in enumerate(shown): cell["id"] = f"cell-{i}"
     nb["metadata"].setdefault("language_info", {"name": "python", "pygments_lexer": "ipython3"})
     return nb | {"cells": shown}

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from foundations.nn import Module
+
 pytest.importorskip("sphinx_book_theme", reason="the site needs the extra 'docs'")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +93,17 @@ def test_the_reference_leads_to_the_chapter_and_back(site):
     assert 'href="../03_forward.html#def-relu"' in reference and "n n_in, n_in n_out, n_out -&gt; n n_out" in re.sub(r"<[^>]+>", "", reference)
     assert re.search(r"/foundations/forward\.py#L\d+-L\d+", reference)
     assert 'id="def-relu"' in chapter and 'href="api/foundations.forward.html#foundations.forward.relu"' in chapter
+
+
+def test_the_reference_of_a_class_has_all_its_methods(site):
+    "Those too that it has from classes which are for the file alone; these have no place of their own, and lead to it from the chapter."
+    reference, chapter = ((site / name).read_text(encoding="utf-8") for name in ("api/foundations.nn.html", "07_nn.html"))
+    places = re.findall(r'id="(foundations\.nn\.[^"]*)"', reference)
+    public = [name for name in dir(Module) if name[0] != "_" and callable(getattr(Module, name))]
+    assert len(public) > 15 and [name for name in public if places.count(f"foundations.nn.Module.{name}") != 1] == []
+    assert [place for place in places if "._" in place and "__call__" not in place] == []
+    steps = [c.__name__ for c in Module.__mro__[:-1]]
+    assert [name for name in steps if f'id="def-{name}"' not in chapter] == [] and chapter.count('href="api/foundations.nn.html#foundations.nn.Module"') == len(steps)
 
 
 def test_llms_txt_lists_what_is_there(site):

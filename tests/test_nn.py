@@ -49,6 +49,11 @@ def test_methods_have_docstrings():
         if isinstance(getattr(nn, name), type): assert getattr(nn, name).__doc__, name
 
 
+def test_the_steps_to_module_are_not_offered():
+    "Of the classes that it stands on it alone: in the list of names, and so in the reference; the others begin with _."
+    assert [c.__name__ for c in nn.Module.__mro__[:-1] if c.__name__ in nn.__all__ or c.__name__[0] != "_"] == ["Module"]
+
+
 # ---- registering ----
 
 def test_forgotten_super_is_said():
