@@ -14,7 +14,7 @@ root_doc = "index"
 extensions = ["myst_nb", "sphinx_copybutton"]
 html_theme, html_title, html_favicon = "sphinx_book_theme", "foundations", str(HERE / "_static/icon.svg")
 html_static_path, html_css_files = [str(HERE / "_static")], ["site.css"]
-html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")]
+html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")] + ["contents.js"]
 html_copy_source = html_show_sourcelink = False
 templates_path = [str(HERE / "_templates")]
 html_sidebars = {"**": ["find.html", "nav.html"]}

@@ -252,6 +252,24 @@ def test_a_graph_of_ones_own(page, at):
     assert page.evaluate(TOLD) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_the_columns_open_and_close(page, at):
+    "At a desk the left one makes room; on a phone each lies over the page until one chooses."
+    page.goto(at("02_broadcasting.html"))
+    chapters, switch = page.get_by_role("link", name="4. Gradients by hand"), page.locator(".primary-toggle")
+    if page.viewport_size["width"] > 600:
+        switch.click()
+        chapters.wait_for(state="hidden")
+        assert page.locator("article").bounding_box()["x"] > 0
+        return switch.click() or chapters.wait_for()
+    switch.click()
+    chapters.wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".secondary-toggle").click()
+    page.locator("dialog").get_by_role("link", name="The rule", exact=True).click()
+    page.wait_for_url("**/02_broadcasting.html#the-rule")
+    assert page.locator("dialog[open]").count() == 0 and not chapters.is_visible()
+
+
 def test_search_finds_unbroadcast(page, at):
     page.goto(at("search.html?q=unbroadcast"))
     page.wait_for_selector("#search-results li a")
