@@ -16,6 +16,7 @@ html_theme, html_title, html_favicon = "sphinx_book_theme", "foundations", str(H
 html_static_path, html_css_files = [str(HERE / "_static")], ["site.css"]
 html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")] + ["contents.js"]
 html_copy_source = html_show_sourcelink = False
+html_search_scorer = str(HERE / "search.js")
 templates_path = [str(HERE / "_templates")]
 html_sidebars = {"**": ["find.html", "nav.html"]}
 html_context = {"default_mode": "auto", "navigation": navigation([m.name for m in modules()])}
