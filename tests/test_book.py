@@ -117,6 +117,17 @@ def test_each_column_of_a_table_has_a_name(site, read):
     assert nameless == []
 
 
+def test_no_two_pages_of_a_list_have_one_name(site):
+    lists = re.findall(r"<ul>(.*?)</ul>", (site / "index.html").read_text(encoding="utf-8").partition("site-nav")[2].partition("</nav>")[0], re.S)
+    named = [re.findall(r"<a[^>]*>(.*?)</a>", one) for one in lists]
+    assert len(named) == 4 and [one for one in named if len(set(one)) < len(one)] == []
+
+
+def test_words_within_a_formula_have_no_backslash(site, read):
+    "MathJax shows what stands in text{...} as it is."
+    assert [page.name for page in read if re.search(r"\\text\{[^}]*\\[_%&#]", page.read_text(encoding="utf-8"))] == []
+
+
 def test_the_maths_has_its_licence(site): assert "Apache License" in (site / "_static/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
