@@ -193,6 +193,8 @@ def test_a_wide_figure_keeps_its_letters_on_a_phone(page, at):
     page.goto(at("01_matmul.html"))
     strip = page.locator("img[alt^='A 4 by 8 matrix']")
     assert strip.bounding_box()["width"] > 560 and strip.evaluate("e => getComputedStyle(e.parentElement).overflowX") == "auto"
+    shares = page.evaluate("[...document.querySelectorAll('.cell_output > .output > img')].map(e => e.offsetWidth / e.getAttribute('width'))")
+    assert len(shares) > 4 and min(shares) > 0.79
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
@@ -220,6 +222,10 @@ def test_a_stepper_moves_and_asks(page, at):
     assert "step 2 of" in stepper.inner_text() and "As you said" in stepper.inner_text()
     page.keyboard.press("End")
     assert stepper.locator("input[type=range]").get_attribute("aria-valuetext").startswith("step 7 of 7")
+    values = page.get_by_label("values")
+    values.fill("x" * 60)
+    values.press("Enter")
+    assert "cannot be read" in page.get_by_role("alert").inner_text() and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_box_computes_what_is_typed(page, at):
