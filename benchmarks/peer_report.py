@@ -67,7 +67,8 @@ def bars(result, works):
         names, values = list(found)[::-1], list(found.values())[::-1]
         drawn = ax.barh(names, values, color=[BLUE if name.startswith(("ours", "foundations")) else PALE for name in names],
                         hatch=["//" if name.startswith(("ours", "foundations")) else "" for name in names], edgecolor="white")
-        ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=8)
+        over = dict(zorder=3, bbox=dict(facecolor="white", edgecolor="none", pad=0.4))      # of the line at 1
+        ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=8, **over)
         ax.axvline(1, color="black", linewidth=0.8)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")

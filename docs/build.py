@@ -23,7 +23,7 @@ MATHS = MODULES / "mathjax"
 def toctree(entries, options=":hidden:\n"): return "```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
 
 
-READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run. To write your own functions and have them checked, [run it yourself](run.md)."
+READ_ONLY = "{.read-only}\nThis page shows what the cells gave when they were last run; a click on “Show the code” opens what is folded. To write your own functions and have them checked, [run it yourself](run.md)."
 
 
 def stage():

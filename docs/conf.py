@@ -14,8 +14,9 @@ root_doc = "index"
 extensions = ["myst_nb", "sphinx_copybutton"]
 html_theme, html_title, html_favicon = "sphinx_book_theme", "foundations", str(HERE / "_static/icon.svg")
 html_static_path, html_css_files = [str(HERE / "_static")], ["site.css"]
-html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")]
-html_copy_source = html_show_sourcelink = False
+html_js_files = [(f"explorers/{name}.js", {"defer": "defer"}) for name in ("reading", "drawing", "graphs", "explorers")] + ["contents.js"]
+html_copy_source = html_show_sourcelink = html_domain_indices = False       # of modules there is one list, api/index
+html_search_scorer = str(HERE / "search.js")
 templates_path = [str(HERE / "_templates")]
 html_sidebars = {"**": ["find.html", "nav.html"]}
 html_context = {"default_mode": "auto", "navigation": navigation([m.name for m in modules()])}
@@ -62,16 +63,22 @@ def run_here(app, page, template, context, doctree):
 
 
 def together(body):
-    "No line ends within a short name, or between a formula and the comma that follows it."
+    "No line ends within a short name, within an arrow of a report, or between a formula and the comma that follows it."
     short = lambda m: m[0].replace('class="', 'class="together ', 1) if len(re.sub("<[^>]+>", "", m[0])) <= 20 else m[0]
     body = re.sub(r'<code class="docutils literal.*?</code>', short, body)
+    body = re.sub(r'<div class="report.*?</div>', lambda m: m[0].replace("-&gt;", '<span class="together">-&gt;</span>'), body, flags=re.S)
     return re.sub(r'(<span class="math[^>]*>[^<]*</span>)([,.;:?)]+)', r'<span class="together">\1\2</span>', body)
+
+
+def readable(body):
+    "How narrow a figure may become before its letters are too small: site.css has the rest."
+    return re.sub(r'(<img alt="[^"]*" width="(\d+)" style=")', lambda m: f"{m[1]}--readable:{0.8 * int(m[2]):.0f}px;", body)
 
 
 def reachable(app, page, template, context, doctree):
     "A fold is called what it says; what scrolls sideways can be scrolled by keys."
     if "body" not in context: return
-    body = together(context["body"]).replace(' aria-label="Toggle hidden content"', "")
+    body = readable(together(context["body"])).replace(' aria-label="Toggle hidden content"', "")
     context["body"] = body.replace('<div class="wide">', '<div class="wide" tabindex="0">').replace('<div class="tables wide">', '<div class="tables wide" tabindex="0">')
 
 

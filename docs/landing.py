@@ -28,13 +28,13 @@ def names_figure():
             "invents names letter by letter. The higher the temperature, the more it dares.</figcaption></figure>")
 
 
-TIME = r"(an hour|half an hour|\d+ minutes)"
-MINUTES = {"an hour": "60 min", "half an hour": "30 min"}
+TIME = r"(an hour|half an hour|\d+(?= minutes|,))"
+MINUTES = {"an hour": 60, "half an hour": 30}
 
 def duration(text):
     "How long a chapter says that it takes, and its exercises; nothing where it does not say."
     parts = re.search(rf"takes (?:about )?{TIME}", text), re.search(rf"exercises (?:at the end )?(?:another )?{TIME}", text)
-    return " + ".join(MINUTES.get(m[1], m[1].replace("minutes", "min")) for m in parts if m)
+    return " + ".join(f"{MINUTES.get(m[1], m[1])} min" for m in parts if m)
 
 
 def given():

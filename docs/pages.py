@@ -9,6 +9,12 @@ TAGS = {"hide_input": "remove-input", "hide_output": "remove-output", "echo: fal
         "output: false": "remove-output", "code-fold": "hide-input", "collapse_input": "hide-input",
         "collapse_output": "hide-output"}
 LEFT_OUT = {"hide", "default_exp", "exporti", "include: false"}
+SOUGHT = {                                           # words that a learner looks for, where the page has other words or another spelling
+    "01_matmul": "multiplication linear algebra", "02_broadcasting": "NumPy view", "03_forward": "initialization normalization vanishing exploding neural network",
+    "04_backward": "backpropagation backprop derivative numerical gradient", "05_layers": "backpropagation neural network",
+    "06_engine": "backpropagation backprop automatic differentiation autodiff computational", "07_nn": "neural network",
+    "08_training": "descent optimizer regularization minibatch", "09_language": "transformer tokenizer LLM", "10_compiling": "JIT tracing fusion",
+    "11_scaling": "distributed parallelism DDP", "12_convolution": "CNN ConvNet"}
 LINK = re.compile(r"(?<!!)\[([^]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -85,6 +91,7 @@ def staged(page, known):
         if names: shown.append(markdown("{.in-reference}\nIn the reference: " + ", ".join(f"{{py:obj}}`{name} <{full}>`" for _, name, full in names)))
     for i, cell in enumerate(shown): cell["id"] = f"cell-{i}"
     nb["metadata"].setdefault("language_info", {"name": "python", "pygments_lexer": "ipython3"})
+    if page.stem in SOUGHT: nb["metadata"]["myst"] = {"html_meta": {"keywords": SOUGHT[page.stem].replace(" ", ", ")}}
     return nb | {"cells": shown}
 
 
