@@ -84,7 +84,8 @@ def judge(ex: Exercise, trials: list[Trial], runs: list[Run], right: list[Run],
     "What the runs of somebody's function say beside the right ones: solved, or what is wrong."
     found = [d for three in zip(trials, runs, right) if (d := difference(ex, *three))]
     printed = next((run.printed for run in runs if run.printed), "")
-    text = f"Right on {len(trials)} inputs: {'; '.join(t.note for t in trials)}."
+    many, notes = "s" * (len(trials) > 1), "; ".join(t.note for t in trials)
+    text = f"Right on {len(trials)} input{many}: {notes}."
     if found:
         others = [c.fn for c in ex.conventions]
         i = first_alike(ex, others, trials, runs, seconds) if len(runs) == len(trials) else None

@@ -61,7 +61,7 @@ class Entry:
 class Asked(Entry):
     "What a check asks of an exercise."
     name = property(lambda self: self.solve.__name__, doc="Of the function.")
-    task = property(lambda self: inspect.getdoc(self.solve) or "", doc="What to do.")
+    task = property(lambda self: " ".join((self.solve.__doc__ or "").split()), doc="What to do.")
 
     @property
     def signature(self) -> str:
