@@ -4,7 +4,7 @@
    behind makes a fork slow; and no notebook finds what another one has loaded.
 2. What a cell gives is shown once, as Jupyter shows it. execnb shows it twice, and asks pyplot for another picture of each figure.
 """
-import multiprocessing
+import multiprocessing, sys
 from multiprocessing.connection import wait
 
 import ipywidgets, numpy  # noqa: F401  nearly every notebook imports them: each process is a copy of this one
@@ -39,6 +39,7 @@ def each_alone(run, pages, n_workers, pause, **options):
             try: said[page] = reading.recv()
             except EOFError: said[page] = False, 0
             process.join()
+            if process.exitcode: print(f"{page.name}: its process ended with {process.exitcode}", file=sys.stderr)
     return [said[page] for page in pages]
 
 
