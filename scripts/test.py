@@ -2,11 +2,12 @@
 
 1. The package is what the notebooks export, the notebooks are clean, README.md is what its notebook says.
 2. ruff and pyright find nothing.
-3. nbdev_test runs every notebook from top to bottom.
+3. nbdev_test runs every notebook from top to bottom, each in a process of its own (scripts/nbdev_test.py).
 4. pytest runs tests/, in two processes, a file in one of them.
 """
 import os, re, shutil, subprocess, sys, tempfile
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ def run_notebooks():
     "Run every notebook under nbdev_test; yields a name and whether it passed."
     pages = notebooks(ROOT)
     try:
-        done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=NOTEBOOK_SECONDS,
+        done = subprocess.run([sys.executable, "scripts/nbdev_test.py", "--n_workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=NOTEBOOK_SECONDS,
                               env=os.environ | ONE_CORE)
         errors, code = done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
@@ -82,7 +83,8 @@ def run_pytest():
 
 def main():
     passed = failed = 0
-    for what, wrong in (*check_sync(), *check_lint()):
+    with ThreadPoolExecutor() as both: sync, lint = both.map(lambda check: list(check()), (check_sync, check_lint))      # a core for each
+    for what, wrong in (*sync, *lint):
         print("ok    " if not wrong else "FAILED", what, *wrong, flush=True)
         passed, failed = passed + (not wrong), failed + bool(wrong)
     for name, good in run_notebooks():
