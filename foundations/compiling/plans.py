@@ -200,7 +200,7 @@ def keep_array(state: State, slot: Slot, before: Any, node: Node | None, after: 
         slot.set(place)
     state.held.append((slot, first, place))
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #6fcd864f
 def keep_number(state: State, slot: Slot, before: Any, node: Node | None, after: Number):
     "A number in a slot: read, and perhaps written."
     state.numbers.append(slot)
@@ -230,7 +230,7 @@ def like(x: Any, parts: list[Any]) -> Any:
     "A list or tuple of another's kind, named or not."
     return x._make(parts) if hasattr(x, "_make") else type(x)(parts)
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #64dfa7b9
 def without_tape(x: Any) -> Any:
     "What a traced step returned, as the step itself would return it."
     if isinstance(x, Tensor): return Tensor(np.array(plain(x._data)))
@@ -326,9 +326,7 @@ class Compiled:
             self.missed = 0
             return out
         return trace(self, args)
-
     def __getstate__(self): return vars(self) | dict(plans=[])     # a copy has arrays of its own
-
     def repeat(self, n: int, *args: Any) -> Any:
         "n steps with the same arguments, in one call where that can be; what the last one gives."
         return repeat(self, n, args)
@@ -350,7 +348,7 @@ def run_eagerly(step: Callable, args: tuple, state: State) -> Any:
         slot.set(array)
     return out
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #6c41b6cc
 def repeat(compiled: Compiled, n: int, args: tuple) -> Any:
     "n steps with the same arguments; what the last one gives."
     plans = [] if tracing.get() else compiled.plans
@@ -388,8 +386,7 @@ def trace(compiled: Compiled, args: tuple) -> Any:
         if not isinstance(error, Untraceable | Exception): raise         # Ctrl-C
         if compiled.plans and compiled.missed <= MOST and not isinstance(error, Lost):
             return run_eagerly(step, args, compiled.plans[0].state)
-        out = step(*args)                              # if the mistake is its own, it says so
-        refuse(compiled, str(error))
+        out, _ = step(*args), refuse(compiled, str(error))   # a mistake of its own, it says
         return out
 
 # %% ../../nbs/tools/compiling/plans.ipynb #29378cb4
