@@ -41,7 +41,7 @@ def is_array(x: Any) -> bool: "NumPy's, or a tensor?"; return isinstance(x, np.n
 def contents(found: Reach) -> list[tuple[str, Any, Any]]:
     "What stands in the lists, dictionaries and objects that a step reaches: name, place, copy."
     inner = [(link.slot.name, x) for link in found.links
-             for x in (link.it, getattr(link.it, "__dict__", None))]
+             for x in (link.it, getattr(link.it, "__dict__", {}))]
     return [(n, x, x.copy()) for n, x in inner if isinstance(x, MANY | set) and hasattr(x, "copy")]
 
 
