@@ -1,5 +1,5 @@
 "The world of a step may change between steps: a compiled step sees it, or refuses by name."
-import dataclasses, enum, math, warnings
+import copy, dataclasses, enum, math, warnings
 from collections import namedtuple
 from functools import partial
 
@@ -407,6 +407,94 @@ def whole_numbers():
     return lambda x: np.arange(3) * box.k + np.arange(3) // box.k + x, box, [lambda box: setattr(box, "k", 2.5), lambda box: setattr(box, "k", 3)]
 
 
+Out = namedtuple("Out", "loss lr")
+
+
+class Slots:
+    __slots__ = ("__lr", "w")                                                            # the first is _Slots__lr
+    def __init__(self): self.__lr, self.w = 0.5, np.ones(3)
+    def rate(self): return self.__lr
+    def half(self): self.__lr *= 0.5
+
+
+class OneSlot:
+    __slots__ = "lr"
+    def __init__(self): self.lr = 0.5
+
+
+class Items(list):
+    k = 2.0
+
+
+class Names(dict):
+    "Found as attributes, too."
+    __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
+
+
+def slots_by_hidden_names():
+    box = Box(one=OneSlot(), two=Slots())
+    return lambda x: x * box.one.lr * box.two.rate(), box, [lambda box: setattr(box.one, "lr", 2.0), lambda box: box.two.half()]
+
+
+def attributes_of_a_list_and_keys():
+    box = Box(many=Items([1.0]), names=Names(a=0.5, b=2.0))
+    box.many.k = 3.0
+    def step(x): return x * box.many.k * sum(v * len(k) for k, v in box.names.items()) * box.names.a
+    changes = [lambda box: setattr(box.many, "k", 5.0), lambda box: box.names.update(a=box.names.pop("a")), lambda box: box.names.update(abc=box.names.pop("b"))]
+    return step, box, changes
+
+
+def an_array_that_is_handed_on():
+    box = Box(w=np.arange(3.0), last=np.zeros(3), a=np.ones(3), b=np.zeros(3))
+
+    def step(x):
+        box.last = box.w
+        box.w = box.w - 0.1 * x.sum(0)
+        box.a, box.b = box.b, box.a
+        box.a += x.sum(0)
+        return (box.w - box.last).sum() + box.last.sum() + box.a.sum()
+    return step, box, [lambda box: setattr(box, "w", np.ones(3))]
+
+
+def a_count_that_begins_anew():
+    box = Box(total=0, n=0)
+
+    def step(x):
+        box.total += 0.5
+        box.n += 1
+        return x.sum() * box.total / box.n
+    return step, box, [lambda box: vars(box).update(total=0, n=0)] * 2
+
+
+def not_yet_a_number():
+    box = Box(layer=nn.ReLU(), single=np.float32("nan"))
+    box.layer.t = float("nan")
+    def step(x): return x * (1 if box.layer.t != box.layer.t else box.layer.t) * (1 if box.single != box.single else box.single)
+    return step, box, [lambda box: setattr(box.layer, "t", 0.5), lambda box: setattr(box, "single", np.float32(2))]
+
+
+def arrays_that_are_only_read():
+    box = Box(mask=np.broadcast_to(np.array([1.0, 2, 3]), (2, 3)), w=np.ones(3))
+
+    def step(x):
+        box.w -= 0.1 * (x * box.mask).sum(0)
+        return box.w.sum()
+    return step, box, []
+
+
+def an_array_that_is_taken_away():
+    box = Box(h=np.zeros(3, "f4"), n=0)
+
+    def step(x):
+        out = x.sum() + (0 if box.h is None else box.h.sum())
+        box.n += 1
+        box.h = None if box.n % 4 == 0 else x.sum(0)
+        return out
+    return step, box, [lambda box: setattr(box, "h", np.ones(3, "f4"))]
+
+
+MORE = [slots_by_hidden_names, attributes_of_a_list_and_keys, an_array_that_is_handed_on, a_count_that_begins_anew, not_yet_a_number, arrays_that_are_only_read,
+        an_array_that_is_taken_away]                                                     # nothing that loops do otherwise
 PROGRAMS = [averages_of_weights, gradients_that_add_up, partial(gradients_that_add_up, at_end=False), partial(gradients_that_add_up, 1, False), settings_of_several_kinds,
             a_named_tuple, a_compiled_step_in_another, by_hand_without_a_graph, a_rule_of_ones_own, a_layer_with_lists_and_functions, what_is_kept_for_later,
             numbers_beside_tensors, whole_numbers]
@@ -423,9 +511,9 @@ def seen(x):
     return {k: seen(v) for k, v in vars(x).items()} if hasattr(x, "__dict__") and not callable(x) and not isinstance(x, Mode) else x
 
 
-@backends
-@pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: getattr(make, "__name__", "other"))
-def test_a_program_as_people_write_it(backend, make):
+@pytest.mark.parametrize("make, backend", [*[(make, b) for make in PROGRAMS for b in ("numpy", "numba")], *[(make, "numpy") for make in MORE]],
+                         ids=lambda x: getattr(x, "__name__", x if isinstance(x, str) else "other"))
+def test_a_program_as_people_write_it(make, backend):
     (plain, theirs, changes), (step, ours, _) = make(), make()
     fast, batches = compiled(step, backend), iter(BATCHES)
     for change in [lambda box: None] * 3 + changes:
@@ -464,3 +552,67 @@ def test_a_gradient_that_was_not_kept_and_is_read_is_said():
     assert not fast.why
     box.clear = False
     with pytest.warns(UserWarning, match="grad is read, and has not been kept"): fast(BATCHES[4])
+
+
+def test_a_named_tuple_and_a_number_are_given_back():
+    box, x = Box(lr=0.5), np.arange(3.0)
+    fast = compiled(lambda x: Out(x.sum(), box.lr))
+    for lr in (0.5, 0.5, 0.5, 0.25):
+        box.lr = lr
+        assert fast(x) == Out(3.0, lr) and type(fast(x)) is Out
+    assert not fast.why
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 6])
+def test_a_step_that_fails_half_way_leaves_what_it_would_leave(at):
+    def make():
+        box = Box(n=0, w=np.zeros(3), v=np.zeros(3))
+
+        def step(x):
+            box.n += 1
+            box.w += x
+            box.v = box.v + x
+            if box.n == at: raise ValueError("at last")
+            box.n += 1
+            return box.w.sum()
+        return step, box
+    (step, box), (plain, other), x = make(), make(), np.ones(3)
+    fast = compiled(step)
+    for _ in range(8):
+        said = []
+        for f in (fast, plain):
+            try: f(x)
+            except ValueError as error: said.append(str(error))
+        assert said in ([], ["at last"] * 2)
+        agree(seen(box), seen(other))
+    assert not fast.why
+
+
+def test_what_a_step_loses_or_catches_is_refused_by_name():
+    box = Box(many=[1.0] * 9, n=0, kept=set())
+
+    def catches(x):
+        try: return float(x.sum())
+        except Exception: box.n += 1
+    why, said, out = refused(catches, np.arange(3.0))
+    assert "taken out" in why and out == [3.0] * 4 and box.n == 0
+    why, said, out = refused(lambda x: x * box.many.pop(0), np.ones(1))
+    assert "box.many.7 becomes another object" in why and len(said) == 1 and len(box.many) == 5
+    why, said, out = refused(lambda x: (box.kept.clear(), box.kept.add(Tensor(x)), x)[2], np.ones(1))
+    assert "box.kept" in why and len(said) == 1 and type(box.kept.pop().data) is np.ndarray
+    box.m = np.ma.masked_array([1.0, 2], [True, False])
+    why, said, out = refused(lambda x: (x * box.m).sum(), np.ones(2))
+    assert "box_m is a MaskedArray" in why and len(said) == 1
+
+
+def test_a_copy_trains_its_own_model():
+    class Owner(Trainer):
+        def __init__(self):
+            super().__init__()
+            self.fast = compiled(self.step)
+    ours, x = Owner(), np.ones((2, 3), np.float32)
+    for _ in range(4): ours.fast(x)
+    before, other = seen(ours.model), copy.deepcopy(ours)
+    for _ in range(4): other.fast(x)
+    agree(seen(ours.model), before)
+    assert ours.seen == 8 and other.seen == 16

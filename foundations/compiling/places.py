@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,15 +100,16 @@ def slots_in(name: str, x: Any) -> list[Slot]:
     "The places in one object: in a tensor, a layer, a list, a dictionary, or any of its own."
     item = lambda owner, key: Slot(f"{name}.{key}", owner, key, True)
     if isinstance(x, Tensor): return [Slot(name, x, "_data"), Slot(f"{name}.grad", x, "grad")]
-    if isinstance(x, dict): return [item(x, key) for key in x]
-    if isinstance(x, MANY): return [item(x, i) for i in range(len(x))]
     if isinstance(x, MethodType): return [Slot("self", x, "__self__")]
     if isinstance(x, partial): return [Slot(name, x, k) for k in ("func", "args", "keywords")]
     if isinstance(x, FunctionType | type): return []
     if is_wrapped(x): return [item(vars(x), "__wrapped__")]
-    kept = [item(vars(x), key) for key in getattr(x, "__dict__", ())]
+    keys = x if isinstance(x, dict) else range(len(x)) if isinstance(x, MANY) else ()
+    kept = [item(x, k) for k in keys]
+    kept += [item(vars(x), key) for key in getattr(x, "__dict__", ())]
     if not isinstance(x, Module):
-        every = [key for kind in type(x).__mro__ for key in getattr(kind, "__slots__", ())]
+        every = [k for kind in type(x).__mro__ for k, v in vars(kind).items()
+                 if isinstance(v, MemberDescriptorType)]
         return kept + [Slot(f"{name}.{key}", x, key) for key in every if hasattr(x, key)]
     layers = [Slot(name, vars(x), "_modules", True)] if x._modules else []
     told = [slot for slot in kept if slot.key == "training" or slot.key not in RESERVED]
@@ -138,7 +140,7 @@ def surroundings(f: FunctionType) -> list[Slot]:
 # %% ../../nbs/tools/compiling/places.ipynb #d2e0b9c4
 def functions_in(x: Any, words: set[str]) -> list[FunctionType]:
     "The user's functions that an object may run: itself, or methods that the code names."
-    x = getattr(x, "__func__", x)
+    if isinstance(x, MethodType): x = x.__func__
     if isinstance(x, FunctionType): return [x]
     kinds = (x if isinstance(x, type) else type(x)).__mro__
     named = lambda n: n in words or n.startswith("__") or issubclass(kinds[0], Module)
@@ -236,7 +238,7 @@ def argument_slots(args: tuple) -> list[Slot]:
 
 # %% ../../nbs/tools/compiling/places.ipynb #57c81de7
 def relied_on(found: Reach, used: list[Slot]) -> list[tuple[Slot, Any, str]]:
-    "Places, and what is in them: this very object, its equal, or something of this length."
+    "Places, and what is in them: this very object, its equal, these keys, or this many."
     needed = {id(fact.within) for fact in found.facts} | {id(slot.owner) for slot in used}
     needed |= {id(link.it) for link in found.links
                if id(getattr(link.it, "__dict__", link.it)) in needed}
@@ -247,10 +249,11 @@ def relied_on(found: Reach, used: list[Slot]) -> list[tuple[Slot, Any, str]]:
         x, data = link.it, isinstance(link.it, MANY | Tensor) and is_followed(link.it)
         if id(x) in needed or (link.is_named and not data): relied.append((link.slot, x, "is"))
         if isinstance(x, MANY | set) and (id(x) in needed or link.is_named):
-            relied.append((link.slot, len(x), "len"))
+            relied.append((link.slot, [*x], "keys") if isinstance(x, dict) and len(x) <= ITEMS else
+                          (link.slot, len(x), "len"))
     for slot in {id(slot.owner): slot for slot in used if isinstance(slot.owner, Tensor)}.values():
         name = f"{slot.name.removesuffix('.grad')}.requires_grad"
         relied.append((Slot(name, slot.owner, "requires_grad"), slot.owner.requires_grad, "is"))
-    facts = [(fact.slot, fact.it) for fact in found.facts if fact.it == fact.it]        # no NaN
-    return relied + [(slot, x, "is" if x is None or x is True or x is False else "==")
-                     for slot, x in facts]
+    facts = [(fact.slot, fact.it) for fact in found.facts]
+    return relied + [(slot, x, "is" if x is None or isinstance(x, bool) or x != x else "==")
+                     for slot, x in facts]                                          # x != x: NaN

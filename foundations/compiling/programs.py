@@ -351,7 +351,7 @@ class Program:
 
 def definition(inputs: list[str], lines: list[str], results: list[Node], names: Names) -> str:
     "The text of the function."
-    out = [names.of[n] + ("" if n.kind == "number" else ".copy()") for n in results]
+    out = [names.of[n] + (".copy()" if hasattr(n.value, "copy") else "") for n in results]
     gives = f"{', '.join(out)}," if out else "()"
     return f"def step({', '.join(inputs)}):\n    " + "\n    ".join([*lines, f"return {gives}\n"])
 

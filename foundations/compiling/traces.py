@@ -74,7 +74,8 @@ class Tape:
         return self.constants[key]
 
 # %% ../../nbs/tools/compiling/traces.ipynb #9d92de81
-class Untraceable(Exception): "Something was done to an array that a tape cannot hold."
+class Untraceable(BaseException):
+    "Something was done that a tape cannot hold; no `except Exception` of a step's catches it."
 
 def refused(*_, **__):
     "Untraceable: what comes next may depend on the number."
@@ -318,6 +319,8 @@ class Draws(np.random.Generator):
 # %% ../../nbs/tools/compiling/traces.ipynb #f7224ead
 def watched(tape: Tape, name: str, x: Any) -> Any:
     "What stands for an array, a number or a generator while a step is traced."
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap, Traced):
+        raise Untraceable(f"{name} is a {type(x).__name__}, an array of another kind")
     if isinstance(x, np.random.Generator): return Draws(tape, tape.add("input", name), x)
     if isinstance(x, np.ndarray): return Traced(tape, tape.add("input", name, value=x))
     return Number(tape, tape.add("input", name, value=x))
