@@ -350,6 +350,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.alike': ( 'tools/compiling/plans.html#alike',
                                                                                     'foundations/compiling/plans.py'),
+                                             'foundations.compiling.plans.are_apart': ( 'tools/compiling/plans.html#are_apart',
+                                                                                        'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.contents': ( 'tools/compiling/plans.html#contents',
                                                                                        'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.copied': ( 'tools/compiling/plans.html#copied',

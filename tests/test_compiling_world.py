@@ -616,3 +616,19 @@ def test_a_copy_trains_its_own_model():
     for _ in range(4): other.fast(x)
     agree(seen(ours.model), before)
     assert ours.seen == 8 and other.seen == 16
+
+
+@pytest.mark.parametrize("first", ["apart", "shared"])
+def test_an_argument_that_is_another_one_too(first):
+    def step(x, y):
+        before = y.sum()
+        x += 1
+        return before * 10 + y.sum()
+    fast = compiled(step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for shared in [first == "shared"] * 4 + [False, True, False, True]:
+            (a, b), (c, d) = [(np.ones(3), np.ones(3)) for _ in range(2)]
+            near(fast(a, a if shared else b), step(c, c if shared else d))
+            near(a, c)
+    assert bool(fast.why) == (first == "shared")

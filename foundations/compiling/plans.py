@@ -6,8 +6,8 @@
 __all__ = ['tracing', 'MOST', 'Trace', 'is_array', 'contents', 'kept', 'put_back', 'lengthened', 'traced_run', 'stand_in',
            'watched_argument', 'is_same', 'State', 'used_in', 'handed_on', 'Lost', 'state_after', 'leave_nothing',
            'keep_array', 'keep_number', 'unpacked', 'like', 'without_tape', 'Plan', 'run_program', 'plan_for',
-           'accepting', 'Compiled', 'run_eagerly', 'repeat', 'trace', 'prove', 'refuse', 'copied', 'snapshot',
-           'restore', 'alike']
+           'accepting', 'are_apart', 'Compiled', 'run_eagerly', 'repeat', 'trace', 'prove', 'refuse', 'copied',
+           'snapshot', 'restore', 'alike']
 
 # %% ../../nbs/tools/compiling/plans.ipynb #94bc7b91
 import warnings
@@ -283,13 +283,17 @@ def plan_for(trace: Trace, args: tuple, found: Reach, write: Callable) -> Plan:
     relied += [(slot, first, "is") for slot, first, _ in state.held]
     relied += [(slot, slot.get(), "type") for slot in state.numbers]
     drawn = [x for *_, x in state.held if isinstance(x, np.random.Generator)]
-    return Plan(program, accepting(args, relied), places, give, state, drawn)
+    stored = {n.name for n in changed(trace.tape.nodes)}
+    moved = [i for i, _ in places if f"x{i}" in stored]
+    if not are_apart(args, moved): raise Untraceable("a changed argument is another one, too")
+    return Plan(program, accepting(args, relied, moved), places, give, state, drawn)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #4e0f21cc
-def accepting(args: tuple, relied: list[tuple[Slot, Any, str]]) -> Callable[[tuple], bool]:
+def accepting(args: tuple, relied: list[tuple[Slot, Any, str]],
+              moved: list[int]) -> Callable[[tuple], bool]:
     "A function of arguments: are they, and the world, those that a program was written for?"
-    world: dict[str, Any] = {"Tensor": Tensor, "ndarray": np.ndarray, "same": is_same}
-    tests = [f"len(args) == {len(args)}"]
+    world: dict[str, Any] = dict(Tensor=Tensor, ndarray=np.ndarray, same=is_same, apart=are_apart)
+    tests = [f"len(args) == {len(args)}", *[f"apart(args, {moved})"] * bool(moved)]
     for i, x in enumerate(args):
         if is_array(x):
             kind, data = ("Tensor", "._data") if isinstance(x, Tensor) else ("ndarray", "")
@@ -309,6 +313,13 @@ def accepting(args: tuple, relied: list[tuple[Slot, Any, str]]) -> Callable[[tup
         if how == "keys": tests.append(f"[*{place}] == v{i}")
         if how in ("==", "is"): tests.append(f"{place} {how} v{i}")
     return eval(f"lambda args: {' and '.join(tests)}", world)
+
+# %% ../../nbs/tools/compiling/plans.ipynb #f2b7c8d0
+def are_apart(args: tuple, moved: list[int]) -> bool:
+    "Do arguments that the step changes share their memory with no other?"
+    arrays = [getattr(x, "_data", x) for x in args]
+    pairs = [(arrays[i], x) for i in moved for j, x in enumerate(arrays) if j != i and is_array(x)]
+    return not any(np.may_share_memory(a, b) for a, b in pairs)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #978ceb7b
 class Compiled:
