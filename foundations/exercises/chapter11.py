@@ -54,6 +54,10 @@ def _(n, k):
     each = -(-n // k)
     return [slice(r * each, (r + 1) * each) for r in range(k)]
 
+@parts.mistake("end-left-out", "The last row of each part is left out.",
+               "A slice ends before its second number, so the next one begins there.")
+def _(n, k): return [slice(n * r // k, n * (r + 1) // k - 1) for r in range(k)]
+
 @parts.mistake("strided", "Every k-th row is a fair part, too; here they are to lie together.",
                "slice(start, end), without a step.")
 def _(n, k): return [slice(r, n, k) for r in range(k)]
@@ -113,15 +117,17 @@ def _(rng):
 # %% ../../nbs/tools/exercises/chapter11.ipynb #bd2557d1
 @rows_of_epoch.observe
 def _(fn, k, n, seed, epoch):
-    rows = lambda e: [np.asarray(fn(rank, k, n, seed, e)) for rank in range(k)]
-    found, later = rows(epoch), rows(epoch + 1)
+    rows = lambda e, s=seed: [np.asarray(fn(rank, k, n, s, e)) for rank in range(k)]
+    found, later, other = rows(epoch), rows(epoch + 1), rows(epoch, seed + 7)
     yield "how many rows each worker takes, most first", -np.sort([-len(part) for part in found])
+    again = all(np.array_equal(a, b) for a, b in zip(found, rows(epoch)))
+    yield "what comes when it is asked again", "the same rows" if again else "other rows"
     same = [np.array_equal(np.sort(a), np.sort(b)) for a, b in zip(found, found[1:])]
     yield "do all workers take the same rows?", all(same)
     yield "how often each row is taken", np.bincount(np.concatenate(found), minlength=n)
-    again = all(np.array_equal(a, b) for a, b in zip(found, rows(epoch)))
-    yield "asked again, the same rows?", again
     yield "mixed?", not np.array_equal(np.sort(found[0]), found[0])
+    yield "in the next epoch another order?", not np.array_equal(found[0], later[0])
+    yield "from another seed another order?", not np.array_equal(found[0], other[0])
     yield "in the next epoch other rows?", not np.array_equal(np.sort(found[0]), np.sort(later[0]))
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #6ccc124e
@@ -147,6 +153,15 @@ def _(rank, k, n, seed, epoch): return np.arange(n)[rank::k]
 @rows_of_epoch.mistake("same-part", "All workers take the same part.",
                        "Where does rank come in?")
 def _(rank, k, n, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(n)[::k]
+
+@rows_of_epoch.mistake("no-seed", "Another seed gives the same order.",
+                       "Two numbers make an order that differs from run to run and epoch to epoch.")
+def _(rank, k, n, seed, epoch): return np.random.default_rng([epoch]).permutation(n)[rank::k]
+
+@rows_of_epoch.mistake("own-rows", "A worker has the same rows in each epoch, in another order.",
+                       "First mix all n rows, then take a share.")
+def _(rank, k, n, seed, epoch):
+    return np.random.default_rng([seed, epoch]).permutation(np.arange(rank, n, k))
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #66db1db7
 @rows_of_epoch.mistake("rest-lost", "In blocks of n // k rows the n % k rows that are left over "
@@ -256,8 +271,7 @@ def _(rng):
 
 @buckets.observe
 def _(fn, sizes, limit):
-    for i, bucket in enumerate(found := list(fn(sizes, limit))): yield f"bucket {i}", list(bucket)
-    yield "how many buckets", len(found)
+    yield "the list of buckets", [list(bucket) for bucket in fn(sizes, limit)]
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #1c4015f0
 def filled(sizes, limit, goes, last=True):
@@ -302,6 +316,38 @@ def _(sizes, limit):
         now += size
         if now >= limit: found, bucket = [*found, bucket], []
     return found + [bucket] * bool(bucket)
+
+# %% ../../nbs/tools/exercises/chapter11.ipynb #5edf7f08
+@buckets.mistake("nothing", "Where there is nothing to send, there is an empty bucket.",
+                 "A bucket that nothing is in is not sent.")
+def _(sizes, limit): return filled(sizes, limit, lambda now, after: now >= limit) or [[]]
+
+@buckets.mistake("sizes", "The buckets hold sizes; the numbers of the gradients are asked for.",
+                 "`enumerate(sizes)` gives both.")
+def _(sizes, limit):
+    return [[sizes[i] for i in b] for b in filled(sizes, limit, lambda now, after: now >= limit)]
+
+@buckets.mistake("below", "The buckets stay below the limit; here each is filled up to it.",
+                 "Ask after a gradient is in, not before.")
+def _(sizes, limit): return filled(sizes, limit, lambda now, after: now + after >= limit)
+
+# %% ../../nbs/tools/exercises/chapter11.ipynb #29692fde
+@buckets.mistake("one-list", "All buckets are one and the same list, which is emptied.",
+                 "`bucket = []` makes a new one; `clear()` empties the one that has gone.")
+def _(sizes, limit):
+    found = filled(sizes, limit, lambda now, after: now >= limit)
+    last = found[-1] if found and sum(sizes[i] for i in found[-1]) < limit else []
+    return [last for _ in found]
+
+@buckets.mistake("begins-empty", "A bucket is closed before the first gradient is in it, or stays "
+                 "below the limit.", "Ask after a gradient is in, not before.")
+def _(sizes, limit):
+    found, now = [[]], 0
+    for i, size in enumerate(sizes):
+        if now + size >= limit: found, now = [*found, []], 0
+        found[-1].append(i)
+        now += size
+    return found
 
 # %% ../../nbs/tools/exercises/chapter11.ipynb #f200ecd7
 @exercise(chapter=11, minutes=6, level="middle", hints=[
@@ -366,3 +412,13 @@ def _(k, *sizes): return time_of(k, *sizes, waits=k - 1)
                    "Which unit do bytes times bytes per second have?")
 def _(k, compute, size, bandwidth, latency):
     return time_of(k, compute, size * bandwidth ** 2, bandwidth, latency)
+
+# %% ../../nbs/tools/exercises/chapter11.ipynb #9566f0d4
+@step_time.mistake("no-compute", "That is the ring alone: the computing is missing.",
+                   "Each worker computes its part first.")
+def _(k, *sizes): return time_of(k, *sizes, share=0)
+
+@step_time.mistake("shared-ring", "What the ring takes is divided by the workers once more.",
+                   "All its steps come one after the other, for everybody.")
+def _(k, compute, size, bandwidth, latency):
+    return (compute + time_of(k, 0, size, bandwidth, latency)) / k

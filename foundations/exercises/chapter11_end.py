@@ -37,6 +37,10 @@ def _(n, k): return k - n % k
                      "How many of them are there twice?")
 def _(n, k): return -(-n // k) * k
 
+@padded_rows.mistake("each", "That is how many rows each worker gets.",
+                     "How many is that for all, and how many of them are there twice?")
+def _(n, k): return -(-n // k)
+
 @padded_rows.mistake("dropped", "That many would be left out, with a minus: it is rounded down.",
                      "Nobody's row may be left out: round up.")
 def _(n, k): return n // k * k - n
@@ -111,6 +115,15 @@ def _(grad_of, x, y, size):
     found = [grad_of(x[i:i + size], y[i:i + size]) for i in range(0, len(x), size)]
     return found[-1]
 
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #f7e73c89
+@piecewise_gradient.mistake("times-size", "Every piece is weighed by `size`, and the last one is "
+                            "shorter.", "How many rows are in the last piece?")
+def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: size / len(x))
+
+@piecewise_gradient.mistake("over-rows", "Each gradient is a mean already, and their sum is "
+                            "divided by all rows.", "How do you get from a mean back to a sum?")
+def _(grad_of, x, y, size): return pieces(grad_of, x, y, size, lambda n, k: 1 / len(x))
+
 # %% ../../nbs/tools/exercises/chapter11_end.ipynb #425bfd97
 @exercise(chapter=11, minutes=8, level="middle", hints=[
     "Try all of them: `most` is a number that a computer counts to in no time.",
@@ -147,12 +160,17 @@ def _(*sizes): return fastest(range(2, sizes[4] + 1), *sizes[:4])
                       "With which number does your `range` end?")
 def _(*sizes): return fastest(range(1, max(sizes[4], 2)), *sizes[:4])
 
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #69791105
 @best_workers.mistake("the-time",
                       "That is how long the step takes; how many workers it takes is asked for.",
                       "`min` gives one of the things it goes through: which are these?")
 def _(compute, size, bandwidth, latency, most):
     costs = compute, size, bandwidth, latency
     return scaling.step_time(fastest(range(1, most + 1), *costs), *costs)
+
+@best_workers.mistake("from-0", "That is a place in a list, which counts from 0.",
+                      "Which number of workers stands at place 0?")
+def _(*sizes): return fastest(range(1, sizes[4] + 1), *sizes[:4]) - 1
 
 @best_workers.mistake("slowest", "That is the number with the longest step.",
                       "Which step is looked for, the longest or the shortest?")
@@ -223,3 +241,15 @@ def _(g, left, m): return largest(g + left, m), g + left
 @sparse_step.mistake("left-without-left", "What was left before is missing from what is left now.",
                      "What of g + left has not been sent?")
 def _(g, left, m): return largest(g + left, m), g - np.where(largest(g + left, m) != 0, g, 0)
+
+# %% ../../nbs/tools/exercises/chapter11_end.ipynb #359b7403
+@sparse_step.mistake("short", "Only the m numbers come back, without their places.",
+                     "sent has n numbers, and 0 where nothing is sent.")
+def _(g, left, m):
+    whole = g + left
+    places = np.argsort(np.abs(whole))[len(whole) - m:]
+    return whole[places], np.delete(whole, places)
+
+@sparse_step.mistake("one-less", "One number too few is sent: the smallest of the m is left out.",
+                     "`>` or `>=`?")
+def _(g, left, m): return largest(g + left, m - 1), g + left - largest(g + left, m - 1)

@@ -62,6 +62,25 @@ def _(image, kernel):
 @convolution_loops.also_right
 def _(image, kernel): return (sliding_window_view(image, kernel.shape) * kernel).sum((2, 3))
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #57f4b209
+@convolution_loops.mistake("image-size", "The result is as large as the image, and 0 where the "
+                           "kernel has no place.",
+                           "How many places are there down and across? So large is the result.")
+def _(image, kernel):
+    right, out = chapter.convolution_loops(image, kernel), np.zeros(image.shape)
+    out[:right.shape[0], :right.shape[1]] = right
+    return out
+
+@convolution_loops.mistake("tiles", "The kernel moves by its own size.", "It moves by one pixel.")
+def _(image, kernel): return chapter.convolution_loops(image, kernel)[::kernel.shape[0],
+                                                                      ::kernel.shape[1]]
+
+@convolution_loops.mistake("not-reset", "Each place adds to the sum of the places before.",
+                           "Where does the sum begin anew, with 0?")
+def _(image, kernel):
+    right = chapter.convolution_loops(image, kernel)
+    return right.cumsum().reshape(right.shape)
+
 # %% ../../nbs/tools/exercises/chapter12.ipynb #76695e03
 @exercise(chapter=12, minutes=5, level="middle", hints=[
     "One step down in a window is one row of the image. And to the next window below?",
@@ -156,6 +175,17 @@ def _(x, weight, bias):
     right = images.convolution(x, weight, bias)
     return right.transpose(0, 2, 3, 1).reshape(right.shape)
 
+@convolution.mistake("places-first",
+                     "Columns are to hold windows, and are cut along the memory of other axes.",
+                     "The axes of a window, (c, kh, kw), stand before those of the places: so does "
+                     "what comes of them.")
+def _(x, weight, bias):
+    seen, out = images.windows(x, weight.shape[2:]), len(weight)
+    n, oh, ow = len(x), *seen.shape[4:]
+    product = seen.reshape(n, oh * ow, -1) @ weight.reshape(out, -1).T + bias
+    return product.reshape(n, out, oh, ow)
+
+# %% ../../nbs/tools/exercises/chapter12.ipynb #e3574cb2
 @convolution.mistake("one-channel", "Only the first channel of each image counts.",
                      "All channels of a window are one column.")
 def _(x, weight, bias): return images.convolution(x[:, :1], weight[:, :1].copy(), bias)
@@ -164,6 +194,20 @@ def _(x, weight, bias): return images.convolution(x[:, :1], weight[:, :1].copy()
 def _(x, weight, bias):
     seen = sliding_window_view(x, weight.shape[2:], axis=(2, 3))
     return np.einsum("ncrsij,ocij->nors", seen, weight) + bias[:, None, None]
+
+@convolution.mistake("kernels-mixed", "Numbers of several kernels stand in one row.",
+                     "The axis of the kernels comes first in `weight`: `reshape(out, -1)`.")
+def _(x, weight, bias):
+    mixed = weight.reshape(-1, len(weight)).T.reshape(weight.shape)
+    return images.convolution(x, mixed, bias)
+
+# %% ../../nbs/tools/exercises/chapter12.ipynb #777f52fb
+@convolution.mistake("images-mixed", "Numbers of several images stand in one column.",
+                     "The axis of the images, n, stays in front: `reshape(n, c * kh * kw, ...)`.")
+def _(x, weight, bias):
+    seen, out = images.windows(x, weight.shape[2:]), len(weight)
+    product = weight.reshape(out, -1) @ seen.reshape(weight[0].size, -1) + bias[:, None]
+    return product.reshape(len(x), out, *seen.shape[4:])
 
 # %% ../../nbs/tools/exercises/chapter12.ipynb #aa9268c5
 @exercise(chapter=12, minutes=10, level="middle", hints=[
@@ -252,6 +296,11 @@ def _(n, kernel, stride, padding): return n + 2 * padding - kernel + 1
 @output_size.mistake("no-padding", "The padding is left out.", "It makes the row longer.")
 def _(n, kernel, stride, padding): return (n - kernel) // stride + 1
 
+# %% ../../nbs/tools/exercises/chapter12.ipynb #9654a07c
+@output_size.mistake("not-whole", "Where the steps do not come out even, the result is no whole "
+                     "number.", "Only whole steps count: `//`.")
+def _(n, kernel, stride, padding): return (n + 2 * padding - kernel) / stride + 1
+
 # %% ../../nbs/tools/exercises/chapter12.ipynb #0b1dad29
 @exercise(chapter=12, minutes=10, level="middle", hints=[
     "Which pixels belong to result (i, j)? Those of rows i·k to i·k + k − 1, and of such columns.",
@@ -295,6 +344,12 @@ def _(x, k): return tiles(x, k).max((2, 3)).clip(0)
 @pool.mistake("every-kth", "That is one pixel of each tile, whatever the others are.",
               "Look at all of them.")
 def _(x, k): return tiles(x, k)[:, :, 0, 0]
+
+# %% ../../nbs/tools/exercises/chapter12.ipynb #66ef9d27
+@pool.mistake("edge-kept", "What is left at the edge counts as a tile.",
+              "Only whole tiles: h // k below each other.")
+def _(x, k): return np.array([[x[i:i + k, j:j + k].max() for j in range(0, x.shape[1], k)]
+                              for i in range(0, x.shape[0], k)])
 
 @pool.also_right
 def _(x, k): return np.array([[x[i:i + k, j:j + k].max() for j in range(0, x.shape[1] - k + 1, k)]
@@ -343,6 +398,24 @@ def _(layers): return sum([k for k, _ in layers])
 @field_of_view.mistake("product", "The sizes of the kernels are multiplied.",
                        "Windows overlap: two kernels of 3 see 5, not 9.")
 def _(layers): return int(np.prod([k for k, _ in layers]))
+
+# %% ../../nbs/tools/exercises/chapter12.ipynb #0b8e1510
+@field_of_view.mistake("stride-too-early", "The stride of a layer counts for its own kernel.",
+                       "It moves the results apart, not what the kernel looks at.")
+def _(layers): return 1 + sum([(k - 1) * stride for k, stride in layers])
+
+@field_of_view.mistake("last-stride", "Only the stride of the layer just below counts.",
+                       "After two strides of 2, neighbours are four pixels apart.")
+def _(layers):
+    below = [1, *[stride for _, stride in layers]]
+    return 1 + sum([(k - 1) * stride for (k, _), stride in zip(layers, below)])
+
+@field_of_view.mistake("whole-kernel", "A kernel of k adds k neighbours; one it has already.",
+                       "How many pixels does one number see after a kernel of 1?")
+def _(layers):
+    seen = apart = 1
+    for k, stride in layers: seen, apart = seen + k * apart, apart * stride
+    return seen
 
 # %% ../../nbs/tools/exercises/chapter12.ipynb #5930d27b
 @exercise(chapter=12, minutes=10, level="middle", hints=[
@@ -394,3 +467,17 @@ def _(dout, x, k):
     t = tiles(x, k)
     largest = t == t.max((2, 3), keepdims=True)
     return to_tiles(largest * (dout / largest.sum((2, 3)))[:, :, None, None], x, k)
+
+# %% ../../nbs/tools/exercises/chapter12.ipynb #d1e9e535
+@pool_grad.mistake("over-tile", "The gradient is divided by the numbers of the whole tile.",
+                   "What goes to the largest is all that came.")
+def _(dout, x, k): return pool_grad.mistakes[0].fn(dout / k**2, x, k)
+
+@pool_grad.convention("Right: of equal largest numbers the last gets the gradient. PyTorch gives "
+                      "it to the first.")
+def _(dout, x, k):
+    around = (slice(None, None, -1),) * 2
+    h, w = (n // k * k for n in x.shape)
+    dx = np.zeros(x.shape)
+    dx[:h, :w] = pool_grad.solve(dout[around], x[:h, :w][around], k)[around]
+    return dx
