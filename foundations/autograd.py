@@ -108,7 +108,7 @@ def as_tensor(a: Any, beside: Iterable = ()) -> Tensor:
     if isinstance(a, Tensor): return a
     if not isinstance(a, (bool, int, float)): return Tensor(a)
     floats = [t._data.dtype for t in beside if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
-    return Tensor(array(a).astype(floats[0], copy=False) if floats else a)
+    return Tensor(array(a, floats[0] if floats else None))
 
 # %% ../nbs/06_engine.ipynb #2aef8001
 def answers(t: Tensor, dout: Any) -> tuple:

@@ -121,14 +121,16 @@ def tensor(data) -> Tensor:
     return Tensor(data)
 
 # %% ../nbs/tools/methods.ipynb #e1c5a002
-def array(data: Any) -> np.ndarray:
-    """Anything that is one as an array of real numbers; else TypeError.
+def array(data: Any, dtype: Any = None) -> np.ndarray:
+    """Anything that is one as an array of real numbers, of this dtype if any; else TypeError.
 
     What has a `tape`, on which chapter 10 writes down what is done with it, keeps it.
     """
     if isinstance(data, ArrayLike): return data._data
-    if hasattr(data, "tape"): return data if isinstance(data, np.ndarray) else np.positive(data)
-    try: x = np.asarray(data)
+    if hasattr(data, "tape"):
+        x = data if isinstance(data, np.ndarray) else np.positive(data)
+        return x if dtype is None else x.astype(dtype)
+    try: x = np.asarray(data, dtype)
     except ValueError as error: raise ValueError(f"Tensor: {error}") from None
     if x.dtype.kind in "fiub" and not hasattr(data, "mask"): return x    # a mask would be lost
     raise TypeError("Tensor: expected an array of real numbers, "

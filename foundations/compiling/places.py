@@ -160,15 +160,12 @@ def shared_by(name: str, x: Any) -> list[Slot]:
         Slot(f"{name}.{n}", own, n, True) for _, n in over]
 
 # %% ../../nbs/tools/compiling/places.ipynb #2323db58
-ITEMS = 1000                    # how long a list may be to be looked into
-
-
 @dataclass(eq=False)
 class Found:
     "What stands in a place."
     slot: Slot
     it: Any
-    within: Any                 # the object to which the place belongs; None of a name
+    within: Any                 # the object to which the place belongs, or that names it
     is_named: bool              # does the code name it?
 
 
@@ -254,6 +251,7 @@ def relied_on(found: Reach, used: list[Slot]) -> list[tuple[Slot, Any, str]]:
     for slot in {id(slot.owner): slot for slot in used if isinstance(slot.owner, Tensor)}.values():
         name = f"{slot.name.removesuffix('.grad')}.requires_grad"
         relied.append((Slot(name, slot.owner, "requires_grad"), slot.owner.requires_grad, "is"))
-    facts = [(fact.slot, fact.it) for fact in found.facts]
-    return relied + [(slot, x, "is" if x is None or isinstance(x, bool) or x != x else "==")
-                     for slot, x in facts]                                          # x != x: NaN
+    for fact in found.facts:
+        same = fact.it is None or isinstance(fact.it, bool) or fact.it != fact.it       # NaN
+        relied.append((fact.slot, fact.it, "is" if same else "=="))
+    return relied

@@ -97,8 +97,9 @@ def traced_run(step: Callable, args: tuple, found: Reach, dropped: set[int]) -> 
         for slot, x in zip(slots, real): slot.set(x)
         anew = put_back(found, were) or lost
     if anew: raise Untraceable(f"{anew} becomes another object in the step")
-    if any(isinstance(x, Tensor) and x.grad is not None for x in given):
-        raise Untraceable("an argument gets a gradient")
+    for i, x in enumerate(given):
+        if isinstance(x, Tensor) and x.grad is not None:
+            raise Untraceable(f"argument {i} gets a gradient")
     return Trace(tape, result, list(zip(slots, before, nodes, after)), asked)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #5ac37f10
@@ -374,10 +375,10 @@ def repeat(compiled: Compiled, n: int, args: tuple) -> Any:
         while n: out, n = compiled(*args), n - 1
     return out
 
-# %% ../../nbs/tools/compiling/plans.ipynb #f6a69658
+# %% ../../nbs/tools/compiling/plans.ipynb #a3d9c1e7
 MOST = 32    # plans that are kept
 
-
+# %% ../../nbs/tools/compiling/plans.ipynb #f6a69658
 def trace(compiled: Compiled, args: tuple) -> Any:
     "Run the step: the first time as it is, the second traced, and keep its program."
     step, first, compiled.warm = compiled.step, not compiled.warm, True
@@ -397,7 +398,8 @@ def trace(compiled: Compiled, args: tuple) -> Any:
         if not isinstance(error, Untraceable | Exception): raise         # Ctrl-C
         if compiled.plans and compiled.missed <= MOST and not isinstance(error, Lost):
             return run_eagerly(step, args, compiled.plans[0].state)
-        out, _ = step(*args), refuse(compiled, str(error))   # a mistake of its own, it says
+        out = step(*args)                       # a mistake of its own, it says itself
+        refuse(compiled, str(error))
         return out
 
 # %% ../../nbs/tools/compiling/plans.ipynb #29378cb4
