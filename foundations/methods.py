@@ -136,7 +136,7 @@ def array(data: Any, dtype: Any = None) -> np.ndarray:
     raise TypeError("Tensor: expected an array of real numbers, "
                     f"got {type(data).__name__} of dtype {x.dtype}")
 
-
+# %% ../nbs/tools/methods.ipynb #4e8a1d93
 def only_floats(x: np.ndarray):
     "TypeError for what can have no gradient."
     if x.dtype.kind != "f": raise TypeError(
