@@ -20,7 +20,7 @@ KERNEL = ["micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", 
 ADDED = {                                                                                       # what Pyodide does not have, and what that asks for
     "comm": [], "array-api-compat": [], "ipywidgets": ["comm", "ipython", "traitlets"],         # in the version that is installed here
     "piplite": ["micropip"], "ipykernel": [], "pyodide-kernel": ["comm", "ipython"],            # made for it by the kernel's authors
-    "foundations-from-scratch": ["numpy", "matplotlib", "array-api-compat", "ipywidgets"],
+    "foundations-from-scratch": ["numpy", "matplotlib", "array-api-compat", "tqdm", "ipywidgets"],  # not pooch: what it fetches, a page may not
 }
 
 

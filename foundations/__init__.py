@@ -36,6 +36,7 @@ What they stand on:
 All modules can be reached from here, and so can the names below, as in `foundations.Tensor`.
 Importing `foundations` loads none of them; the first use of a name does.
 """
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,9 @@ _HOME = {"Tensor": "autograd", "no_grad": "autograd",
          "fit": "training", "evaluate": "training", "accuracy": "training",
          "save": "files", "load": "files",
          "mnist": "data", "names": "data", "test_near": "check", "gradcheck": "check"}
+
+if sys.platform == "emscripten":                 # where a thousand calls, one in the other, end a page's
+    sys.setrecursionlimit(min(500, sys.getrecursionlimit()))      # Python without a word
 
 if TYPE_CHECKING:                                # the same, for tools that read and do not run
     from . import autograd, backward, broadcasting, changes, check, compiling, convolution

@@ -51,7 +51,7 @@ def read_idx(raw: bytes, # a whole IDX file, uncompressed
 # %% ../nbs/tools/data.ipynb #5f19767e
 def _as_arrays(images, # (n, 28, 28) uint8
                labels, # (n,) uint8
-              ):       # (n, 784) float32 in [0, 1] and (n,) int64
+              ):       # (n, 784) float32 in [0, 1] and (n,) int
     "Images and labels as training uses them. ValueError if they are not MNIST's, or no pair."
     if images.shape[1:] != (28, 28):
         raise ValueError(f"mnist: the images are {images.shape}; (n, 28, 28) was expected")
@@ -61,7 +61,7 @@ def _as_arrays(images, # (n, 28, 28) uint8
     if labels.max(initial=0) > 9:
         raise ValueError(f"mnist: the labels go up to {labels.max()}; 0 to 9 was expected")
     x = np.divide(images.reshape(len(images), 784), 255, dtype=np.float32)
-    return x, labels.astype(np.int64)
+    return x, labels.astype(int)                 # what NumPy counts with: int64, int32 in a browser
 
 # %% ../nbs/tools/data.ipynb #96b01d3f
 def _small(part): # "train" or "valid"
@@ -205,7 +205,7 @@ def mnist(size: str = "small", # "small": 10,000 and 2,000 images; "full": 50,00
           progress: bool = True, # show a progress bar while downloading
           timeout: float = 30, # seconds to wait for a silent mirror
          ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # each x (n, 784), each y (n,)
-    """`x_train, y_train, x_valid, y_valid`: x is float32 in [0, 1], y int64.
+    """`x_train, y_train, x_valid, y_valid`: x is float32 in [0, 1], y int.
 
     With `FOUNDATIONS_DATA` set, the full set is read from that folder alone. Raises ValueError
     for another size or a wrong file there, FileNotFoundError for a missing one there,

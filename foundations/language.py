@@ -39,7 +39,7 @@ def token_rows(names: Sequence[str],          # of letters from a to z
                context: int = 12,             # places for each
               ) -> tuple[np.ndarray, np.ndarray]:   # (n, context) each
     "The mark and the tokens of each name, and what follows each of them; -100 after the end."
-    x, y = np.zeros((len(names), context), np.int64), np.full((len(names), context), -100)
+    x, y = np.zeros((len(names), context), int), np.full((len(names), context), -100)
     for i, name in enumerate(names):
         tokens, n = encode(name), len(name)
         if n >= context: raise ValueError(
@@ -66,7 +66,7 @@ def token_loss(model: Any,                    # tokens (n, t) -> logits (n, t, c
 # %% ../nbs/09_language.ipynb #0d533ac9
 def pair_counts(a, b, n: int) -> np.ndarray:  # (m,) and (m,) tokens below n -> (n, n)
     "How often the token b[i] comes with the token a[i]: rows for a, columns for b."
-    counts = np.zeros((n, n), np.int64)
+    counts = np.zeros((n, n), int)
     np.add.at(counts, (a, b), 1)              # counts[a, b] += 1 adds once for each place
     return counts
 
@@ -187,7 +187,7 @@ def invent(model: GPT,
            temperature: float = 1.0,          # above 1 more daring, below 1 less
           ) -> list[str]:
     "Names drawn letter by letter, each with the shares that the model gives it."
-    tokens = np.zeros((n, 1), np.int64)                       # the mark
+    tokens = np.zeros((n, 1), int)                            # the mark
     with no_grad():
         for _ in range(model.place.num_embeddings):
             shares = shares_at(model(tokens).data[:, -1], temperature)         # (n, vocab)

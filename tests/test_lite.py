@@ -3,7 +3,7 @@
 The environment that builds it is that of `make lite`, set up here if need be; where that cannot be done, the tests are skipped and say why (in CI they fail).
 With PYODIDE_URL, a folder that holds a whole Pyodide, chapter 1 runs from top to bottom; without, as far as Python goes without NumPy, which is published elsewhere: these tests ask for nothing from elsewhere.
 """
-import functools, http.server, json, os, shutil, subprocess, sys, threading
+import functools, http.server, json, os, re, shutil, subprocess, sys, threading, tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +56,11 @@ def test_what_the_kernel_starts_with_lies_beside_it(lite, packages):
         assert (lite / PYODIDE / packages[name]["file_name"]).is_file(), name
         asked += [below.replace("_", "-") for below in packages[name]["depends"] if below.replace("_", "-") not in asked]
     assert (lite / PYODIDE / packages["foundations-from-scratch"]["file_name"]).is_file()
+
+
+def test_what_the_package_stands_on_comes_with_it(packages):
+    asked = {re.match(r"[\w-]+", line)[0] for line in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]}
+    assert asked - {"pooch"} < {*packages["foundations-from-scratch"]["depends"]}               # which fetches: no page does
 
 
 def test_numpy_comes_from_one_place(lite, packages):
@@ -121,6 +126,24 @@ def test_a_kernel_starts_without_the_network(page, at):
     expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=90_000)
     page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
     assert told(page, "import sys; print(sys.platform, 1 + 1)") == "emscripten 2"
+
+
+ENDLESS = """import pyodide_js, sys
+await pyodide_js.loadPackage({wheel!r})
+__import__("foundations")
+class Endless:
+    def __getattr__(self, name): return self.more
+try: Endless().any
+except RecursionError as error: print(error)"""
+
+
+@pytest.mark.skipif(WHOLE, reason="chapter 7 says more")
+def test_a_call_without_end_is_an_error_and_not_the_end_of_the_kernel(page, at, packages):
+    page.goto(at("07_nn.ipynb"))
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=90_000)
+    page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
+    wheel = at("").partition("lab/")[0] + f"{PYODIDE}/{packages['foundations-from-scratch']['file_name']}"
+    assert told(page, ENDLESS.format(wheel=wheel)) == "maximum recursion depth exceeded"
 
 
 @pytest.mark.skipif(not WHOLE, reason="NumPy for the browser is published elsewhere: PYODIDE_URL names a folder that has it")

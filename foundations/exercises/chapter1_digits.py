@@ -273,8 +273,8 @@ def _(rng):
                                           answers=three(0, 0, 1, 1, 0), classes=2)
     yield "a class that is never seen", dict(labels=three(3, 0, 3), answers=three(1, 0, 1),
                                              classes=5)
-    yield "forty images", dict(labels=rng.integers(0, 4, 40), answers=rng.integers(0, 4, 40),
-                               classes=4)
+    labels, answers = rng.integers(0, 4, (2, 40), int)
+    yield "forty images", dict(labels=labels, answers=answers, classes=4)
 
 # %% ../../nbs/tools/exercises/chapter1_digits.ipynb #65eea170
 @count_pairs.mistake("once-each", "A pair that comes again is counted once.",

@@ -216,7 +216,8 @@ def _(rng):
     yield "three images", dict(targ=np.array([0, 1, 2]), guesses=np.array([0, 2, 2]), c=3)
     yield "pairs that come more than once", dict(targ=np.array([0, 0, 0, 1, 1, 2]),
                                                  guesses=np.array([1, 1, 0, 1, 1, 0]), c=4)
-    yield "40 images", dict(targ=rng.integers(0, 5, 40), guesses=rng.integers(0, 5, 40), c=5)
+    targ, guesses = rng.integers(0, 5, (2, 40), int)
+    yield "40 images", dict(targ=targ, guesses=guesses, c=5)
 
 @confusion.also_right
 def _(targ, guesses, c): return np.bincount(targ * c + guesses, minlength=c * c).reshape(c, c)

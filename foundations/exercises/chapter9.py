@@ -76,7 +76,8 @@ def pair_counts(a, b, n):
 @pair_counts.inputs
 def _(rng):
     yield "pairs that repeat", dict(a=np.array([0, 1, 1, 0, 2]), b=np.array([1, 1, 2, 1, 0]), n=3)
-    yield "200 pairs of 6 tokens", dict(a=rng.integers(0, 6, 200), b=rng.integers(0, 6, 200), n=6)
+    a, b = rng.integers(0, 6, (2, 200), int)
+    yield "200 pairs of 6 tokens", dict(a=a, b=b, n=6)
     yield "the last token never comes", dict(a=np.array([0, 0, 1]), b=np.array([1, 1, 0]), n=4)
 
 @pair_counts.mistake("adds-once", "Each pair is counted once, however often it comes: "
