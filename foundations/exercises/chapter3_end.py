@@ -261,10 +261,6 @@ def _(rng):
 def mean_after(q): return math.sqrt(q / math.pi)
 
 # %% ../../nbs/tools/exercises/chapter3_end.ipynb #a199c670
-@next_square.mistake("rounded", "0.40 is 1/√(2π) rounded, and here that is seen.",
-                     "`math.pi` has all its digits.")
-def _(q): return q - 0.4 * math.sqrt(2 * q) + 0.25
-
 @next_square.mistake("no-quarter", "The square of the half is missing.",
                      "(h - ½)² has three terms.")
 def _(q): return q - mean_after(q)
@@ -297,6 +293,10 @@ def _(q): return q - mean_after(q) / 2 + 0.25
 def _(q): return q + mean_after(q) + 0.25
 
 # %% ../../nbs/tools/exercises/chapter3_end.ipynb #3a25f963
+@next_square.mistake("rounded", "0.40 is 1/√(2π) rounded, and here that is seen.",
+                     "`math.pi` has all its digits.")
+def _(q): return q - 0.4 * math.sqrt(2 * q) + 0.25
+
 @next_square.mistake("the-spread", "It is the square of the standard deviation: the mean, which "
                                    "the "
                      "shift moves, is left out.", "The next layer sees the mean square.")

@@ -120,8 +120,8 @@ HINTS = {                    # what is found in the message -> where to look; th
     "'NoneType'": "Something is None here: never set, or what a function without `return` gives. "
                   "Was one called, `f()`, where it should be kept, `f`?",
     "truth value of an array": "`if`, `not` and `max` ask for one True or False, and an array "
-                               "holds one for each number. Which function of NumPy's decides number by "
-                               "number? Or is it `is None`?",
+                               "holds one for each number. Which function of NumPy's decides "
+                               "number by number? Or is it `is None`?",
     "(positional|keyword|no) argument": "Which arguments are handed over, and which does the "
                                         "definition name? The first of a method is `self`.",
     "not be broadcast": "Write both shapes one under the other, from the right. Did a sum or a "
@@ -130,6 +130,7 @@ HINTS = {                    # what is found in the message -> where to look; th
     "to Python scalars": "`math.exp` and its like take one number, `np.exp` takes arrays.",
     "bitwise_xor": "A power is `**` in Python; `^` is something else.",
     "expected a tuple": "A comma makes a tuple, also of one: `return a,`.",
+    "cannot unpack": "Several things are taken apart here, and one alone came: make it a tuple.",
     "RecursionError": "It calls itself without end. Where does it stop?",
     "NameError": "Is the name spelt as where it was made, and was that cell run?",
     "UnboundLocalError": "It is given a value on some ways through the function, not on all.",
