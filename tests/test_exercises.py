@@ -1,5 +1,5 @@
 """Each exercise that `check` knows: right answers are solved, known mistakes named, nonsense is refused; the pages; a class."""
-import ast, contextlib, csv, functools, inspect, json, os, re, signal, subprocess, sys, threading, time
+import ast, contextlib, csv, functools, inspect, json, math, os, re, signal, subprocess, sys, threading, time
 from importlib import import_module
 from pathlib import Path
 
@@ -197,6 +197,7 @@ class Mute:
     ("relu_grad", lambda dout, x: (dout * print(end=""),), "without `return`"),
     ("relu_grad", lambda dout, x: (dout * (lambda x: x > 0)(dout, x),), "the definition name"),
     ("relu_grad", lambda dout, x: (dout / {},), "try that line on them"),
+    ("softmax", lambda x: np.exp(x - x.max(1)), "`keepdims=True` keeps it"), ("softmax", lambda x: math.exp(x), "`np.exp` takes arrays"),
     ("relu_layer", Mute, "set or return it"), ("relu_grad", lambda dout, x: print(end=""), "Is there a `return`")])
 def test_what_stops_a_call_gets_a_hint_of_its_own(name, fn, word):
     assert word in check(name, fn).text

@@ -237,6 +237,10 @@ for tiny in 10.0 ** -np.arange(4, 17):
 def _(x): return x - np.log(np.exp(x - top(x)).sum(1, keepdims=True))
 
 # %% ../../nbs/tools/exercises/chapter3.ipynb #305cfd8f
+@log_softmax.mistake("maximum-outside", "The maximum is subtracted from the score in front, and "
+                     "not inside the power.", "Both x of the formula are the same x.")
+def _(x): return x - top(x) - np.log(np.exp(x).sum(1, keepdims=True))
+
 @log_softmax.mistake("maximum-added", "The maximum has the wrong sign at its second place.",
                      "With m the maximum, the logarithm of the sum is m + log Σ eˣ⁻ᵐ; all of it is "
                      "subtracted.")

@@ -65,10 +65,18 @@ for tiny in 10.0 ** -np.arange(3, 13):
                        "Where it is 0, and only there, divide by 1.")
     def _(train, other, tiny=tiny): return (other - train.mean(0)) / (train.std(0) + tiny)
 
+@per_pixel.mistake("nan-to-num", "It is divided by 0, and what comes of that is replaced.",
+                   "What could one divide by there, so that nothing happens?")
+def _(train, other): return np.nan_to_num((other - train.mean(0)) / train.std(0))
+
 # %% ../../nbs/tools/exercises/chapter3_end.ipynb #dbbfda30
 @per_pixel.mistake("variance", "It is divided by the variance.",
                    "Its root is the standard deviation.")
 def _(train, other): return scaled(other, train.mean(0), train.var(0))
+
+@per_pixel.mistake("brackets", "Only the mean is divided by the standard deviation.",
+                   "In `a - b / c` the division comes first.")
+def _(train, other): return other - train.mean(0) / np.where(train.std(0) > 0, train.std(0), 1)
 
 @per_pixel.mistake("not-shifted", "The mean is not subtracted.",
                    "Two steps: subtract, then divide.")
@@ -285,6 +293,10 @@ def _(q): return q - mean_after(q) / 2 + 0.25
 def _(q): return q + mean_after(q) + 0.25
 
 # %% ../../nbs/tools/exercises/chapter3_end.ipynb #3a25f963
+@next_square.mistake("rounded", "0.40 is 1/√(2π) rounded, and here that is seen.",
+                     "`math.pi` has all its digits.")
+def _(q): return q - 0.4 * math.sqrt(2 * q) + 0.25
+
 @next_square.mistake("the-spread", "It is the square of the standard deviation: the mean, which "
                                    "the "
                      "shift moves, is left out.", "The next layer sees the mean square.")

@@ -76,6 +76,10 @@ def _(solve, n_in, n_out): return solve(n_out, n_in)
       kaiming_std, kaiming_bound)
 def _(solve, n_in, n_out): return solve(n_in, n_out) / math.sqrt(2)
 
+@kaiming_std.mistake("n-outside", "It is √2/n: n stands outside the root.",
+                     "Take the root last, of the whole fraction.")
+def _(n_in, n_out): return math.sqrt(2) / n_in
+
 # %% ../../nbs/tools/exercises/chapter3_start.ipynb #8b495f50
 @kaiming_std.mistake("two-outside", "It is 2/√n: the two stands outside the root.",
                      "Take the root last, of the whole fraction.")
@@ -126,12 +130,13 @@ def shapes(rng):
         yield f"{shape[0]} inputs and {shape[1]} outputs", dict(shape=shape, rng=rng)
 
 def drawn(fn, shape, rng):
-    "What can be said of random weights: shape, middle, spread, ends, and that they are new."
+    "What can be said of random weights: shape, middle, spread, form, and that they are new."
     w, again = np.asarray(fn(shape, rng)), np.asarray(fn(shape, rng))
     yield "the shape", w.shape
     yield "the mean, as a part of the standard deviation", abs(round(float(w.mean() / w.std()), 1))
     yield "the standard deviation", float(w.std())
-    yield "the largest, divided by the standard deviation", float(round(abs(w).max() / w.std()))
+    near = abs(w - w.mean()) < w.std()             # 0.68 of a bell curve, 0.58 of a uniform one
+    yield "the part within one standard deviation of the mean", float(round(near.mean(), 1))
     yield "the same weights at the second call", str(bool((w == again).all()))
 
 @exercise(chapter=3, minutes=3, rtol=0.03, hints=[
@@ -195,6 +200,10 @@ def _(solve, shape, rng): return abs(solve(shape, rng))
       "Around which number should they lie?", kaiming_normal)
 def _(solve, shape, rng): return rng.random(shape) * math.sqrt(2 / shape[0])
 
+@slip("uniform", "These numbers are uniform: all between two ends, and none beyond.",
+      "Which method of `rng` draws from the bell curve?", kaiming_normal)
+def _(solve, shape, rng): return rng.uniform(-1, 1, shape) * math.sqrt(2 / shape[0])
+
 # %% ../../nbs/tools/exercises/chapter3_start.ipynb #efff8809
 @kaiming_uniform.mistake("bound-is-s", "The bound is the standard deviation itself, so the weights "
                          "are too small by √3.",
@@ -214,6 +223,12 @@ def _(shape, rng): return rng.uniform(0, math.sqrt(6 / shape[0]), shape)
 # %% ../../nbs/tools/exercises/chapter3_start.ipynb #64730445
 @kaiming_normal.also_right
 def _(shape, rng): return rng.normal(0, (2 / shape[0])**0.5, size=shape)
+
+for skipped in range(4):                       # other numbers, in float32
+    @kaiming_normal.also_right
+    def _(shape, rng, skipped=skipped):
+        rng.random(skipped)
+        return rng.standard_normal(shape, dtype="float32") * np.float32((2 / shape[0])**0.5)
 
 @kaiming_uniform.also_right
 def _(shape, rng): return (2 * np.random.default_rng().random(shape) - 1) * np.sqrt(6 / shape[0])

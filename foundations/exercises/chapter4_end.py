@@ -108,9 +108,18 @@ def _(f, x):
     for i in np.ndindex(x.shape): out[i] = two_sided(f, x.astype(float), i, 1e-6)
     return out
 
+@nudge_grad.mistake("nudges-kept", "Each slope holds those before it: their nudges are still in.",
+                    "Are the two copies made before the loop, or in it?")
+def _(f, x):
+    up, down, out = x.astype(float), x.astype(float), np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        up[i], down[i] = up[i] + 1e-6, down[i] - 1e-6
+        out[i] = (f(up) - f(down)) / 2e-6
+    return out
+
 for tiny in (1e-16, 1e-20):
-    slip("tiny-nudge", "The nudge is so small that rounding eats it.",
-         "A float64 has sixteen digits. How many are left after subtracting?",
+    slip("no-nudge", "No slope is left: the nudge is smaller than rounding, or both names mean one "
+         "array.", "A float64 has sixteen digits. And `up = x` makes no copy.",
          lambda f, x, i, h, tiny=tiny: two_sided(f, x, i, tiny))
 
 # %% ../../nbs/tools/exercises/chapter4_end.ipynb #e3d99baa

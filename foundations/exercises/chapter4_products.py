@@ -70,6 +70,10 @@ def _(dout, a, b):
     ones = np.ones_like(dout)
     return ones @ b.T, a.T @ ones
 
+@matmul_grad.mistake("reshaped", "`reshape` reads the numbers off in one line and sets them anew: "
+                     "it turns nothing.", "What exchanges rows and columns?")
+def _(dout, a, b): return dout @ b.reshape(b.shape[::-1]), a.reshape(a.shape[::-1]) @ dout
+
 @matmul_grad.mistake("the-inputs", "It is b.T and a.T: the school's rule for two numbers.",
                      "One number of a is used in a whole row of a @ b. What does each of these "
                      "places answer?")
@@ -243,6 +247,8 @@ detour("tuple-not-unpacked", "A gradient function gives a tuple, and the next fu
 detour("loss-for-one", "All five are the right ones times the loss: `mse_grad` was told the loss "
        "as its dout.", "How much does the loss move with itself?",
        loss=lambda pred, y: backward.mse_grad(forward.mse(pred, y), pred, y)[0])
+detour("difference-alone", "All five begin with the difference alone: the 2/n is missing.",
+       "Begin with `mse_grad`.", loss=lambda pred, y: pred - y[:, None])
 detour("relu-arguments", "`relu_grad` was given z for dout, and dh for x.",
        "What comes from above stands first, and then what went in.",
        bend=lambda dh, z: backward.relu_grad(z, dh)[0])

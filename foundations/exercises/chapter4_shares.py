@@ -96,6 +96,10 @@ def _(dout, p, x): return x * (dout - along(dout * x))
 def _(dout, p, x): return dout - p * along(dout)
 
 # %% ../../nbs/tools/exercises/chapter4_shares.ipynb #07050d07
+@of_shares(softmax_grad, "brackets", "p multiplies dout alone, and not the sum.",
+           "The brackets of the formula hold both.")
+def _(dout, p, x): return p * dout - along(dout * p)
+
 @of_shares(softmax_grad, "averaged", "The mean of dout · p stands where its sum should.",
            "The weights p add up to 1, so their sum is an average already.")
 def _(dout, p, x): return p * (dout - (dout * p).mean(1, keepdims=True))
@@ -138,6 +142,14 @@ def _(dout, p, x): return dout - p
 def _(dout, p, x): return dout / p
 
 # %% ../../nbs/tools/exercises/chapter4_shares.ipynb #814318f7
+@of_shares(log_softmax_grad, "weighted", "The sum is over dout · p, as in softmax's formula.",
+           "Here p stands in front of the sum.")
+def _(dout, p, x): return dout - along(dout * p)
+
+@of_shares(log_softmax_grad, "raw-scores", "The scores stand where the shares should.",
+           "p is softmax(x).")
+def _(dout, p, x): return dout - x * along(dout)
+
 @of_shares(log_softmax_grad, "averaged", "The mean of dout stands where its sum should.",
            "How does x move each of the outputs of its row?")
 def _(dout, p, x): return dout - p * dout.mean(1, keepdims=True)
@@ -246,6 +258,10 @@ def _(p, onehot, dout): return dout / len(p) * (p - (onehot.sum(0) > 0))
 def _(dout, logits, targ): return dout / len(targ) * (logits - truth(logits, targ)), None
 
 # %% ../../nbs/tools/exercises/chapter4_shares.ipynb #47932050
+@of_truth("class-numbers", "The number of the class is subtracted from all shares of its row.",
+          "What is subtracted, in the table of nudges, and where?")
+def _(p, onehot, dout): return dout / len(p) * (p - onehot.argmax(1)[:, None])
+
 @cross_entropy_grad.mistake("logarithms", "The truth is subtracted from the logarithms of the "
                                           "shares.",
                             "What are all the numbers in the table of nudges?")

@@ -122,6 +122,8 @@ for id, what, look, pair in [
      lambda dout, a, b: (dout / b, -dout * a / b)),
     ("no-a", "a is missing in db.", "a / b is a times 1/b, and a stays a factor.",
      lambda dout, a, b: (dout / b, -dout / b**2)),
+    ("brackets", "`/ b * b` divides by b, and then multiplies by it.", "`b**2`, or brackets.",
+     lambda dout, a, b: (dout / b, -dout * a / b * b)),
     ("as-product", "These are the gradients of a product.", "a / b is a times 1/b.",
      lambda dout, a, b: (dout * b, dout * a)),
     ("turned-round", "These are the gradients of b / a.", "Which of the two is below the line?",
@@ -137,6 +139,15 @@ for ex, pair in PAIRS.items():
     ex.mistake("array-for-shape", "`unbroadcast` was given an array, and takes a shape.",
                "`a.shape`, in place of `a`.")(
         lambda dout, a, b, pair=pair: tuple(map(unbroadcast, pair(dout, a, b), (a, b))))
+
+for ex, one in ((add_grad, 1.0), (sub_grad, -1.0)):
+    ex.mistake("slopes-alone", f"They are the slopes alone, 1 and {one:.0f}: dout is not used.",
+               "The chain rule: what comes from above, times the slope.")(
+        lambda dout, a, b, one=one: (np.ones(a.shape), np.full(b.shape, one)))
+
+@mul_grad.mistake("summed-first", "dout is summed before it is multiplied.",
+                  "First dout times the slope; then all of it to the shape of the input.")
+def _(dout, a, b): return unbroadcast(dout, a.shape) * b, unbroadcast(dout, b.shape) * a
 
 # %% ../../nbs/tools/exercises/chapter4_slopes.ipynb #dce0bcf7
 @exercise(chapter=6, minutes=2, returns=("da",), hints=[
@@ -235,6 +246,9 @@ for id, what, look, f in [
      lambda dout, a, n: dout * n * a ** n),
     ("no-factor", "The factor n is missing.", "The power comes down as a factor.",
      lambda dout, a, n: dout * a ** (n - 1)),
+    ("brackets", "`a ** n - 1` takes the 1 from the power, and not from n.",
+     "`a ** (n - 1)`.",
+     lambda dout, a, n: dout * n * a ** n - 1),
     ("factor-less", "The factor is n - 1.", "The slope of a² is 2a.",
      lambda dout, a, n: dout * (n - 1) * a ** (n - 1)),
     ("integrated", "The power grows, and n + 1 is below the line: that is the way back up.",

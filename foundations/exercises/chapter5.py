@@ -311,6 +311,12 @@ walk_back.mistake("not-called", "No `backward` is called.",
                   "`layer.backward` names it, `layer.backward()` calls it.")(
     calling(lambda layers, loss: []))
 
+@walk_back.mistake("empties-the-list", "The list is empty afterwards: the model has lost its "
+                   "layers.", "`pop` takes out what it gives; what only looks?")
+def _(layers, loss):
+    loss.backward()
+    while layers: layers.pop().backward()
+
 @walk_back.mistake("longer-list", "It puts the loss into the list itself: the next call of the "
                    "model would go through it, too.", "`[*layers, loss]` is a list of its own.")
 def _(layers, loss):

@@ -129,8 +129,8 @@ leaky.also_right(leaky_with(
 
 # %% ../../nbs/tools/exercises/chapter5_end.ipynb #0d5719dd
 for word, what, look, given in [
-    ("maximum", "The larger of x and slope·x is taken: that is right only for slopes below 1.",
-     "Decide by the sign of x, not by which of the two is larger.",
+    ("maximum", "The larger of x and slope·x is taken: right for slopes up to 1 only, and the "
+     "second layer has more.", "Decide by the sign of x, not by which of the two is larger.",
      dict(f=lambda x, slope: np.maximum(x, slope * x))),
     ("plain-relu-back", "The way back is that of a ReLU: nothing comes back where x is negative.",
      "How much does the output change when a negative x grows a little?",

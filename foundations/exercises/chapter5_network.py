@@ -218,6 +218,10 @@ def _(x, dout): return np.outer(x[0], dout[0])
 def _(x, dout): return np.multiply.outer(x, dout)
 
 # %% ../../nbs/tools/exercises/chapter5_network.ipynb #a9eecfe2
+@outer_sum.mistake("one-long-row", "`np.outer` makes one long row of each array, and combines all "
+                   "images with all.", "It is for two vectors: one image at a time.")
+def _(x, dout): return np.outer(x, dout)
+
 @outer_sum.mistake("flat", "All products stand in one long row.",
                    "A table like w is wanted: (n_in, n_out).")
 def _(x, dout): return (x.T @ dout).ravel()

@@ -425,7 +425,7 @@ def _(self, dout, x): return (np.sign(x),)
 @lambda backward: operator(lambda self, x: abs(x), backward)
 def _(self, dout, x): return (np.sign(dout) * abs(x),)
 
-@abs_operator.mistake("bare", "`backward` gives an array; the engine wants a tuple, with a "
+@abs_operator.mistake("bare", "`backward` gives no tuple; the engine wants one, with a "
                       "gradient for each input.", "A tuple of one has a comma: `(g,)`.")
 @lambda backward: operator(lambda self, x: abs(x), backward)
 def _(self, dout, x): return dout * np.sign(x)
@@ -474,6 +474,11 @@ def _(fn, x, dout, slope): yield from through(fn() if slope is None else fn(slop
 def leaky(forward, backward=leaky_relu.solve.backward): return operator(forward, backward)
 
 # %% ../../nbs/tools/exercises/chapter6.ipynb #d0527945
+@leaky_relu.mistake("fixed", "The slope is always 0.01, whatever was asked for.",
+                    "Which of the two methods uses a number of its own?")
+@leaky
+def _(self, x, slope=0.01): return np.where(x > 0, x, 0.01 * x)
+
 @leaky_relu.mistake("relu", "It is 0 below 0, as ReLU is; there it should leak.",
                     "What is the slope for?")
 @leaky
@@ -532,6 +537,13 @@ def _(f, x): return grad(f(x), x)[0].item()
 @curvature.mistake("squared", "That is the slope squared; the curvature is the slope of the slope.",
                    "Walk back a second time, from the slope.")
 def _(f, x): return grad(f(x), x)[0].item()**2
+
+@curvature.mistake("not-forgotten", "The slope is still in it: `x.grad` adds up over both walks.",
+                   "Forget it between them, or use `grad`, which leaves `x.grad` alone.")
+def _(f, x):
+    f(x).backward(create_graph=True)
+    x.grad.backward()
+    return x.grad.item()
 
 @curvature.mistake("nudged-value", "That is the value of f, not its curvature.", "Walk back twice.")
 def _(f, x): return f(x).item()

@@ -7,7 +7,7 @@ __all__ = ['RAISES', 'TYPE', 'COUNT', 'SHAPE', 'VALUE', 'HINTS', 'Difference', '
            'of_value', 'of_failure', 'explained', 'as_pair', 'of_variations', 'is_for', 'shape_of']
 
 # %% ../../nbs/tools/exercises/differences.ipynb #53d92833
-import itertools
+import itertools, re
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,19 +116,27 @@ def of_value(ex: Exercise, trial: Trial, name: str, given: Any, expected: Any) -
     return differ(SHAPE if g.shape != e.shape else VALUE)
 
 # %% ../../nbs/tools/exercises/differences.ipynb #038aaf50
-HINTS = {
+HINTS = {                    # what is found in the message -> where to look; the first counts
+    "'NoneType'": "Something is None here: never set, or what a function without `return` gives. "
+                  "Was one called, `f()`, where it should be kept, `f`?",
+    "truth value of an array": "`if`, `not` and `max` ask for one True or False, and an array "
+                               "holds one for each number. Which function of NumPy's decides "
+                               "number by number? Or is it `is None`?",
+    "(positional|keyword|no) argument": "Which arguments are handed over, and which does the "
+                                        "definition name? The first of a method is `self`.",
+    "not be broadcast": "Write both shapes one under the other, from the right. Did a sum or a "
+                        "maximum drop an axis? `keepdims=True` keeps it.",
+    "mismatch in its core": "Write the shape under each factor of `@`: the inner two are alike.",
+    "to Python scalars": "`math.exp` and its like take one number, `np.exp` takes arrays.",
+    "bitwise_xor": "A power is `**` in Python; `^` is something else.",
+    "expected a tuple": "A comma makes a tuple, also of one: `return a,`.",
+    "cannot unpack": "Several things are taken apart here, and one alone came: make it a tuple.",
     "RecursionError": "It calls itself without end. Where does it stop?",
     "NameError": "Is the name spelt as where it was made, and was that cell run?",
     "UnboundLocalError": "It is given a value on some ways through the function, not on all.",
     "IndexError": "Print the index and the shape before this line.",
     "KeyError": "What is there the first time, before anything was stored?",
-    "AttributeError": "What kind of value is it? `type(...)` says.",
-    "None": "Something is None here: never set, or what a function without `return` gives. Was "
-            "one called, `f()`, where it should be kept, `f`?",
-    "truth": "`if`, `not` and `max` ask for one True or False, and an array holds one for each "
-             "number. Which function of NumPy's decides number by number? Or is it `is None`?",
-    "arguments": "Which arguments are handed over, and which does the definition name? The first "
-                 "of a method is `self`.",
+    "AttributeError": "Was it ever set? Or what kind of value is it? `type(...)` says.",
 }
 
 # %% ../../nbs/tools/exercises/differences.ipynb #83639f79
@@ -144,11 +152,10 @@ def of_failure(f: Failure) -> Finding:
         "died", f"It ended Python itself ({f.text}).",
         "Is there an `exit`, or a call into a compiled library?")
     where = f" in line {f.number}: `{f.line}`" if f.line else ""
-    parts = {"'NoneType'": "None", "truth value of an array": "truth",
-             "positional argument": "arguments", "takes no arguments": "arguments"}
-    kind = next((hint for part, hint in parts.items() if part in f.text), f.name)
-    return Finding("raises", f"It raises {f.name}{where}.\n{f.name}: {f.text}",
-                   HINTS.get(kind, "The inputs stand below: try that line on them by hand."))
+    said = f"{f.name}: {f.text}"
+    other = f"The inputs stand below: try {'that line' if where else 'it'} on them by hand."
+    look = next((hint for part, hint in HINTS.items() if re.search(part, said)), other)
+    return Finding("raises", f"It raises {f.name}{where}.\n{said}", look)
 
 # %% ../../nbs/tools/exercises/differences.ipynb #743a20b0
 def explained(ex: Exercise, found: list[Difference]) -> Difference:

@@ -68,8 +68,8 @@ def of_axes(p: Pair, said: str) -> Finding | None:
     g, e = p.given, p.expected
     if g.size == e.size and p.alike(g.reshape(e.shape), e): return Finding(
         "axes-of-one" if 1 in g.shape + e.shape or not e.ndim else "shape",
-        f"{said} Its numbers are right.",
-        "Look for an axis of length 1 too many or too few (keepdims, reshape).")
+        f"{said} Its numbers are right.", "Look for an axis of length 1 too many or too few "
+        "(keepdims, reshape)." if 1 in g.shape + e.shape or not e.ndim else "`reshape` changes it.")
     if g.ndim == e.ndim > 1 and g.T.shape == e.shape:
         right = ", and otherwise right." if p.alike(g.T, e) else "."
         return Finding("transpose", f"{said} It is turned on its side{right}",
@@ -108,7 +108,7 @@ def arrays(args: dict) -> list[tuple[str, np.ndarray]]:
 # %% ../../nbs/tools/exercises/hypotheses.ipynb #9e45f08e
 def explain(pairs: list[Pair]) -> tuple[int, Finding]:
     "Which of the pairs to show, and the finding that explains it and most of the others."
-    told = [dict(explanations(p)) for p in pairs]
+    with np.errstate(all="ignore"): told = [dict(explanations(p)) for p in pairs]
     most = Counter(key for one in told for key in one)
     for key in list(most):                       # two single numbers always have some ratio
         if key.startswith("?") and most[key] < max(2, len(pairs)): del most[key]
@@ -147,12 +147,15 @@ def not_finite(p: Pair) -> Iterator[tuple]:
     else: yield ("infinite", f"{p.what} holds an infinite number, where all should be finite.",
                  "Which step divides by zero, or goes beyond what a number can hold?")
 
-
 def of_zeros(p: Pair) -> Iterator[tuple]:
     "Nothing but 0?"
     if not p.given.any() and p.expected.any() and " " not in p.name: yield (
         "zeros", f"{p.what} is 0 everywhere." if p.given.ndim else f"{p.what} is 0.",
         "Is what you fill, or add up, the same that you return?")
+    g, e = p.given.ravel(), p.expected.ravel()
+    if g.size > 2 and g[0] and p.alike(g[0], e[0]) and not g[1:].any() and e.all(): yield (
+        "first-only", f"{p.what} has its first number, and 0 everywhere else.",
+        "Is the `return` inside the loop?")
 
 def as_it_came(p: Pair) -> Iterator[tuple]:
     "Is it one of the inputs?"
