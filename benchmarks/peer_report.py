@@ -59,7 +59,7 @@ def bars(result, works):
     panels = [(f"{work}\n{case}", one) for work in works for case, one in result["found"].get(work, {}).items()]
     said = "; ".join(f"{title}: ".replace("\n", ", ") + ", ".join(f"{n} {r:.2f}" for n, r in ratios(one).items()) for title, one in panels)
     rows = -(-len(panels) // 2)
-    fig = figure(10, 2.9 * rows, f"Ratios to the base, of times and of memory: the smaller, the faster or the less. {said}.")
+    fig = figure(8, 2.9 * rows, f"Ratios to the base, of times and of memory: the smaller, the faster or the less. {said}.")
     axes = fig.subplots(rows, 2, squeeze=False).ravel()
     for ax in axes[len(panels):]: ax.set_visible(False)
     for ax, (title, one) in zip(axes, panels):
@@ -68,15 +68,15 @@ def bars(result, works):
         drawn = ax.barh(names, values, color=[BLUE if name.startswith(("ours", "foundations")) else PALE for name in names],
                         hatch=["//" if name.startswith(("ours", "foundations")) else "" for name in names], edgecolor="white")
         over = dict(zorder=3, bbox=dict(facecolor="white", edgecolor="none", pad=0.4))      # of the line at 1
-        ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=8, **over)
+        ax.bar_label(drawn, [f"{v:.2f}" for v in values], padding=3, fontsize=9, **over)
         ax.axvline(1, color="black", linewidth=0.8)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())          # 3 × 10⁻¹ beside 4 × 10⁻¹ cannot be read
         ax.margins(x=0.2)
         ax.set_title(title, fontsize=9)
-        ax.tick_params(labelsize=8)
-        ax.set_xlabel(f"{'memory' if one['unit'] == 'MB' else 'time'}, as a multiple of {one['base']}", fontsize=8)
+        ax.tick_params(labelsize=9)
+        ax.set_xlabel(f"{'memory' if one['unit'] == 'MB' else 'time'}, as a multiple of {one['base']}", fontsize=9)
         open_axes(ax)
     return fig
 

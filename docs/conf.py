@@ -72,7 +72,7 @@ def together(body):
 
 def readable(body):
     "How narrow a figure may become before its letters are too small: site.css has the rest."
-    return re.sub(r'(<img alt="[^"]*" width="(\d+)" style=")', lambda m: f"{m[1]}--readable:{0.8 * int(m[2]):.0f}px;", body)
+    return re.sub(r'(<img alt="[^"]*" width="(\d+)" style=")', lambda m: f"{m[1]}--readable:{0.9 * int(m[2]):.0f}px;", body)
 
 
 def reachable(app, page, template, context, doctree):

@@ -1,8 +1,9 @@
 """The notebooks as pages: what no cell and no stored output may have. They are read, not run."""
-import ast, configparser, json, re, sys
+import ast, configparser, functools, json, re, sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from matplotlib.text import Text
@@ -133,15 +134,40 @@ def test_cleaning_leaves_a_page_as_it_is(tmp_path, monkeypatch):
 
 
 WIRES = [("x", (64, 784)), ("h", (64, 50)), ("L", ())]
-FIGURES = {"memory": draw.memory_walk((4, 8), {"down": [(0, 2), (1, 2)], "along": [(1, 0), (1, 1)]}), "strides": draw.strides([1, 2, 3], {"rows": ((2, 3), (0, 1))}),
-           "chain": draw.chain(WIRES, ["@ w", "mse"], [[("w", (784, 50))], []]), "shapes": draw.shapes(("a", (5, 784)), "@", ("b", (784, 10))),
-           "graph": draw.graph((foundations.Tensor([1.0]) * 2).sum()), "lives": draw.lives(["input", "exp"], [(0, 1), (1, 2)], [0, 1])}
+PLANE, DIGITS = {"a": lambda p: p[:, 0], "b": lambda p: p[:, 1]}, np.ones((10, 784))
 
-@pytest.mark.parametrize("name", FIGURES)
+
+@functools.cache
+def figures():
+    "One of each function that draws."
+    return {
+        "memory_walk": draw.memory_walk((4, 8), {"down": [(0, 2), (1, 2)], "along": [(1, 0), (1, 1)]}), "strides": draw.strides([1, 2, 3], {"rows": ((2, 3), (0, 1))}),
+        "lives": draw.lives(["input", "exp"], [(0, 1), (1, 2)], [0, 1]), "chain": draw.chain(WIRES, ["@ w", "mse"], [[("w", (784, 50))], []]),
+        "graph": draw.graph((foundations.Tensor([1.0]) * 2).sum()), "shapes": draw.shapes(("a", (5, 784)), "@", ("b", (784, 10)), "+ b (50,)\nrelu →"),
+        "tiles": draw.tiles((192, 1024, 300), (48, 256, 60)), "stretched": draw.stretched([[1], [2]], range(6), "==", names=("labels[:, None]", "arange(6)")),
+        "summed": draw.summed(np.ones((4, 3)), (3,)), "curves": draw.curves([1, 8], {name: [0.001, 1000] for name in "abcde"}, "x", "y", "title", log="xy"),
+        "tangent": draw.tangent([1, 2, 3], [1, 4, 9], (2, 4), 4, "x", "y"), "depth": draw.depth({"a": {"grows": [1e-6, 1, 1e30]}, "b": {"stays": [1, 1, 1]}}),
+        "learning": draw.learning([3, np.inf, 1], [(2, 2, 0.5), (3, 1, 0.9)], "title"), "histograms": draw.histograms({"row": {name: [1, 2] for name in "abcde"}}, (0, 3)),
+        "digits": draw.digits(DIGITS, range(10), "title"), "weights": draw.weights(DIGITS, range(10)), "scores": draw.scores(DIGITS[:5], np.eye(5), range(5)),
+        "confusion": draw.confusion(np.full((10, 10), 12345)), "grids": draw.grids({"a": np.ones((27, 27))}, "a" * 27, "b" * 27, "row", "column", "share"),
+        "placed": draw.placed(np.eye(2), "ab", "a", ("marked", "others"), "x", "y"), "ladder": draw.ladder({"loops": 2.0, "fast": 1e-7}), "rates": draw.rates({"a": 0.001, "b": 9}, 10),
+        "agreement": draw.agreement({"w": {"torch": 1e-9, "nudges": 1e-9}}, {"torch": 1e-8, "nudges": 1e-8}), "surfaces": draw.surfaces({"row": PLANE}, np.eye(2), [0, 1]),
+        "descent": draw.descent(lambda w: (w**2).sum(1), {name: [(1, 1), (0, 0)] for name in "abc"})}
+
+
+@pytest.mark.parametrize("name", [name for name in draw.__all__ if name != "figure"])
 def test_letters_in_a_figure_are_large_enough(name):
-    "12 pixels high, as wide as the figure is meant to be."
-    sizes = [text.get_fontsize() * 100 / 72 for text in FIGURES[name].findobj(Text) if text.get_text()]
-    assert sizes and min(sizes) >= 12
+    "12 pixels high, and the powers of an axis 11, as wide as the figure is meant to be; and that fits a page (test_book.py: it is not shrunk there)."
+    (fig := figures()[name]).draw_without_rendering()
+    words = [text for text in fig.findobj(Text) if text.get_text()]
+    sizes = [text.get_fontsize() * 100 / 72 * (0.7 * 12 / 11 if "^" in text.get_text() else 1) for text in words]
+    assert sizes and min(sizes) >= 12 and fig.get_figwidth() <= 8.08
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_stored_figure_is_wider_than_a_page(page):
+    stored = ["".join(out["data"].get("text/html", "")) for cell in json.loads(page.read_text(encoding="utf-8"))["cells"] for out in outputs(cell) if "data" in out]
+    assert [width for html in stored for width in re.findall(r'<img\b[^>]*? width="(\d+)"', html) if int(width) > 820] == []
 
 
 def shown(**data): return {"output_type": "display_data", "data": data, "metadata": {}}

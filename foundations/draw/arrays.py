@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .canvas import BLUE, GIVEN, MADE, RED, figure, number
+from .canvas import BLUE, GIVEN, MADE, RED, WIDEST, breadth, figure, number
 
 # %% ../../nbs/tools/draw/arrays.ipynb #f3ab59ff
 def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them as strings: "@"
@@ -18,19 +18,19 @@ def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them
           ):                 # matplotlib figure
     "Arrays as rectangles with their shapes, signs between. ValueError unless of one or two axes."
     from matplotlib.patches import Rectangle
-    widths = [_room(part) for part in parts]
-    height = max((_sides(part[1])[0] for part in parts if not isinstance(part, str)), default=1)
-    words = " ".join(p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
-    fig = figure(max(sum(widths), 5), height + 0.65 + 0.3 * bool(title), f"Shapes: {words}.")
+    scale = next((s / 20 for s in range(20, 10, -1) if _long(parts, s / 20) < WIDEST - 0.2), 0.5)
+    widths = [_room(part, scale) for part in parts]
+    height = max((_sides(p[1], scale)[0] for p in parts if not isinstance(p, str)), default=1)
+    fig = figure(max(sum(widths), 5), height + 0.65 + 0.3 * bool(title), _shapes_words(parts))
     ax = fig.subplots()
     for part, x in zip(parts, np.cumsum(widths) - np.divide(widths, 2)):
         if isinstance(part, str):
-            ax.text(x, 0, part, ha="center", va="center", fontsize=16)
+            ax.text(x, 0, part, ha="center", va="center", fontsize=_size(part))
             continue
-        (name, shape), (h, w) = part, _sides(part[1])
+        (name, shape), (h, w) = part, _sides(part[1], scale)
         ax.add_patch(Rectangle((x - w / 2, -h / 2), w, h, fc=GIVEN, ec=BLUE, linewidth=1.5))
-        ax.text(x, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=12, family="monospace")
-        ax.text(x, -h / 2 - 0.08, str(tuple(shape)), ha="center", va="top", fontsize=12)
+        ax.text(x, h / 2 + 0.08, name, ha="center", va="bottom", fontsize=11, family="monospace")
+        ax.text(x, -h / 2 - 0.08, str(tuple(shape)), ha="center", va="top", fontsize=11)
     top = height / 2 + 0.3
     ax.set(xlim=(-0.05, sum(widths) + 0.05), ylim=(-top, top), aspect="equal")
     ax.axis("off")
@@ -38,18 +38,32 @@ def shapes(*parts,           # arrays as ("a", (5, 784)), and signs between them
     return fig
 
 # %% ../../nbs/tools/draw/arrays.ipynb #9c0536ee
-def _sides(shape):
+def _sides(shape, scale):
     "Height and width, in inches, of an array's rectangle; a 1-D array lies flat, as one row."
     if not 1 <= len(shape) <= 2:
         raise ValueError(f"draw.shapes: expected one or two axes, got {tuple(shape)}")
-    return [0.35 + 0.45 * np.log10(max(n, 1)) for n in (1, *shape)[-2:]]
+    return [scale * (0.35 + 0.45 * np.log10(max(n, 1))) for n in (1, *shape)[-2:]]
 
 
-def _room(part):
+def _size(sign): return 16 if len(sign) < 3 else 11
+
+
+def _room(part, scale):
     "The width that a part of the row needs, its texts included."
-    text = lambda words: 0.3 + 0.11 * len(words)
-    if isinstance(part, str): return text(part)
-    return max(_sides(part[1])[1], text(part[0]), text(str(tuple(part[1]))))
+    if isinstance(part, str): return 0.2 + breadth(part, _size(part))
+    (name, shape), (_, wide) = part, _sides(part[1], scale)
+    return max(wide, 0.12 + max(0.092 * len(name), breadth(str(tuple(shape)), 11)))
+
+# %% ../../nbs/tools/draw/arrays.ipynb #9c0536ef
+def _long(parts, scale):
+    "The width of the row."
+    return sum(_room(part, scale) for part in parts)
+
+
+def _shapes_words(parts):
+    "The row in words."
+    told = (p if isinstance(p, str) else f"{p[0]} of shape {tuple(p[1])}" for p in parts)
+    return f"Shapes: {' '.join(told)}.".replace("\n", ", ")
 
 # %% ../../nbs/tools/draw/arrays.ipynb #f2c14cd1
 def tiles(sizes: tuple[int, int, int],        # n, p, m of a product (n, p) @ (p, m)
@@ -125,17 +139,25 @@ def stretched(a, b,             # arrays, or lists of numbers, of at most two ax
         raise ValueError(f"draw.stretched: {a.shape} and {b.shape} do not fit together") from None
     if out.ndim > 2: raise ValueError(f"draw.stretched: expected at most two axes, got {out.shape}")
     rows, columns = (1, 1, *out.shape)[-2:]
-    names = *names, f" {sign} ".join(names)
-    parts = [(x, f"{name}  {x.shape}") for x, name in zip((a, b, out), names)]
+    three, names = (a, b, out), (*names, f" {sign} ".join(names))
+    wide, heads, lines = _stretched_heads(three, names, columns)
     alt = (f"An array of shape {a.shape} {sign} an array of shape {b.shape} gives shape "
            f"{out.shape}; cells seen again are dashed.")
-    fig = figure(1.5 * columns + 1.6, 0.42 * rows + 0.5 + 0.3 * bool(title), alt)
-    for ax, (x, name), mark in zip(fig.subplots(1, 3), parts, (sign, "=", "")):
-        _stretched_array(ax, x, name, mark, (rows, columns), x is out)
+    fig = figure(wide, 0.42 * rows + 0.3 + 0.2 * lines + 0.3 * bool(title), alt)
+    for ax, x, head, mark in zip(fig.subplots(1, 3), three, heads, (sign, "=", "")):
+        _stretched_array(ax, x, head, mark, (rows, columns), x is out)
     fig.suptitle(title)
     return fig
 
 # %% ../../nbs/tools/draw/arrays.ipynb #95055865
+def _stretched_heads(three, names, columns):
+    "The width of the figure, in inches, and names with shapes, in two lines if one is too long."
+    wide = max(min(1.5 * columns + 1.6, WIDEST), 1.05 * columns + 1.1)     # numbers fit
+    heads = [f"{name}  {x.shape}" for x, name in zip(three, names)]
+    if 0.088 * max(map(len, heads)) < wide / 3: return wide, heads, 1
+    return wide, [f"{name}\n{x.shape}" for x, name in zip(three, names)], 2
+
+
 def _stretched_array(ax, x, name, mark, shape, result):
     "An array as it is seen at `shape`, its name above it, and the sign at its right."
     rows, columns = shape
@@ -144,7 +166,8 @@ def _stretched_array(ax, x, name, mark, shape, result):
     look = dict(ha="center", family="monospace")
     ax.text(columns + 0.55, -rows / 2, mark, fontsize=15, va="center", **look)
     ax.text(columns / 2, 0.15, name, fontsize=10.5, va="bottom", **look)
-    ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, 0.75), aspect="equal")
+    top = 0.75 + 0.55 * name.count("\n")
+    ax.set(xlim=(-0.1, columns + 1), ylim=(-rows - 0.1, top), aspect="equal")
     ax.axis("off")
 
 # %% ../../nbs/tools/draw/arrays.ipynb #63d63692

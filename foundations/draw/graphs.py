@@ -11,7 +11,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .canvas import BLUE, GIVEN, LETTERS, MADE, RED, brief, figure, number
+from foundations.draw.canvas import (
+    BLUE,
+    GIVEN,
+    LETTERS,
+    MADE,
+    RED,
+    WIDEST,
+    breadth,
+    brief,
+    figure,
+    number,
+)
 
 # %% ../../nbs/tools/draw/graphs.ipynb #af37d2a5
 def chain(values: Sequence,       # of each wire (name, shape), or (name, number or array, gradient)
@@ -25,7 +36,8 @@ def chain(values: Sequence,       # of each wire (name, shape), or (name, number
         raise ValueError(f"draw.chain: {found}")
     below = [[_wire(v) for v in given] for given in inputs or [[]] * len(boxes)]
     wires = [_wire(v) for v in values]
-    low = -1.45 if any(below) else -0.6
+    back = any(gradient for given in below for _, gradient in given)
+    low = -1.2 - 0.25 * back if any(below) else -0.6
     places, wide = _chain_places(wires, boxes, below)
     fig = figure(wide + 0.2, 0.8 - low + 0.3 * bool(title), _chain_words(wires, boxes, below))
     ax = fig.subplots()
@@ -56,19 +68,21 @@ def _written(x):
 # %% ../../nbs/tools/draw/graphs.ipynb #4d7936cb
 def _chain_places(wires, boxes, below):
     "Where each wire begins and ends, and how wide the whole is, in inches."
-    wide = lambda wire: 0.082 * max(map(len, wire)) + 0.1
-    room = [sum(wide(wire) for wire in given) for given in below]          # below each box
+    room = [sum(_wire_width(wire) + 0.06 for wire in given) for given in below]    # below each box
     places, x = [], 0.0
     for i, wire in enumerate(wires):
         before = 0 if i == 0 else room[i - 1] / 2 - _box_width(boxes[i - 1]) / 2
         after = 0 if i == len(boxes) else room[i] / 2 - _box_width(boxes[i]) / 2
-        end = x + max(wide(wire), 0.8, before + after + 0.1)
+        end = x + max(_wire_width(wire), 0.7, before + after + 0.1)
         places.append((x, end))
         x = end + (_box_width(boxes[i]) if i < len(boxes) else 0)
     return places, x
 
 
-def _box_width(box): return 0.095 * len(box) + 0.44
+def _wire_width(wire): return max(map(breadth, wire)) + 0.05
+
+
+def _box_width(box): return max(0.09 * len(box) + 0.25, 0.52)
 
 # %% ../../nbs/tools/draw/graphs.ipynb #64d018e4
 def _box(ax, left, right, box, inputs):
@@ -77,8 +91,8 @@ def _box(ax, left, right, box, inputs):
     middle, n = (left + right) / 2, len(inputs)
     ax.add_patch(FancyBboxPatch((left, -0.25), right - left, 0.5, facecolor=MADE, edgecolor="#888",
                                 boxstyle="round,pad=0,rounding_size=0.1"))
-    ax.text(middle, 0, box, ha="center", va="center", fontsize=11, family="monospace")
-    widths = [0.082 * max(map(len, wire)) + 0.1 for wire in inputs]
+    ax.text(middle, 0, box, ha="center", va="center", fontsize=10.5, family="monospace")
+    widths = [_wire_width(wire) + 0.06 for wire in inputs]
     for j, ((value, gradient), end) in enumerate(zip(inputs, np.cumsum(widths))):
         x = middle - sum(widths) / 2 + end - widths[j] / 2
         into = middle + (j - (n - 1) / 2) * (right - left - 0.3) / max(n - 1, 1)
@@ -172,14 +186,14 @@ class _Box:
         self.made = type(tensor.operator).__name__ if tensor.args else ""
         made = [self.made]
         if len(self.made) > 10: made = re.sub("(?<=[a-z])(?=[A-Z])", " ", self.made).split()
-        for text, size in ((name, 10.5), *((word, 9.5) for word in made)):
+        for text, size in ((name, 10.5), *((word, 9) for word in made)):
             if text: self.add([(0, 0, text, "center", size, "black")], _wide(text, size), 1)
 
     def add(self, texts, width, lines):
         "Texts, as (x, line, text, ha, size, colour), below what is there."
         self.texts += [(x, line + self.lines, *rest) for x, line, *rest in texts]
         self.lines += lines
-        self.width, self.height = max(self.width, width + 0.2), 0.165 * self.lines + 0.3
+        self.width, self.height = max(self.width, width + 0.12), 0.165 * self.lines + 0.3
 
 # %% ../../nbs/tools/draw/graphs.ipynb #aebe3b13
 def _wide(text, size=9.0):
@@ -276,7 +290,7 @@ def _places(columns, paths):
     "The place of every box, and where each arrow leaves and arrives; the size of the whole."
     _rows(columns)
     wide = [max(box.width for box in column) for column in columns]
-    gap = min(max((9.4 - sum(wide)) / max(len(wide) - 1, 1), 0.3), 0.55)
+    gap = min(max((WIDEST - 0.2 - sum(wide)) / max(len(wide) - 1, 1), 0.3), 0.55)
     left, boxes = 0.1, [box for column in columns for box in column]
     for column, width in zip(columns, wide):
         for box in column: box.x, box.left, box.right = left + width / 2, left, left + width

@@ -41,8 +41,8 @@ def grids(values: Mapping[str, np.ndarray],    # name -> (rows, columns) of numb
 # %% ../../nbs/tools/draw/letters.ipynb #896d7683
 def one_grid(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str], top: float):
     "A grid from 0 to `top` on its axes; the image."
-    ax.set_xticks(range(len(columns)), columns, fontsize=8.5, family="monospace")
-    ax.set_yticks(range(len(rows)), rows, fontsize=8.5, family="monospace")
+    ax.set_xticks(range(len(columns)), columns, fontsize=9, family="monospace")
+    ax.set_yticks(range(len(rows)), rows, fontsize=9, family="monospace")
     return ax.imshow(table, cmap="viridis", vmin=0, vmax=top)
 
 
@@ -75,7 +75,7 @@ def placed(points: np.ndarray,         # (n, 2)
     middle = points[inside].mean(0) if inside.any() else points.mean(0)
     said = f"{names[0]} ({', '.join(marked)}) around ({middle[0]:.2g}, {middle[1]:.2g})"
     fig = figure(5.6, 4.6, f"{len(letters)} letters in a plane, {said}, among {names[1]}.")
-    ax = fig.subplots()
+    ax, points = fig.subplots(), _side_by_side(points)
     ax.scatter(*points.T, s=np.where(inside, 260, 0), facecolor="white", edgecolor=RED)
     for (x, y), letter, yes in zip(points, letters, inside):
         ax.text(x, y, letter, ha="center", va="center", fontsize=12, family="monospace",
@@ -84,3 +84,14 @@ def placed(points: np.ndarray,         # (n, 2)
     ax.margins(0.08)
     open_axes(ax)
     return fig
+
+# %% ../../nbs/tools/draw/letters.ipynb #5a2068a9
+def _side_by_side(points, near=0.17):
+    "Points that stand nearer than `near`, in inches, pushed apart: letters would cover each other."
+    scale = (4.2, 3.4) / np.maximum(np.ptp(points, axis=0), 1e-9)             # inches for each unit
+    at = points * scale
+    for _ in range(50):
+        gaps = at[:, None] - at                                               # (n, n, 2)
+        far = np.maximum(np.hypot(*gaps.T), 1e-9)
+        at += (gaps * (np.maximum(near - far, 0) / far / 2)[..., None]).sum(1)
+    return at / scale

@@ -64,11 +64,12 @@ def _layer(i, name, dashed) -> dict:
 
 # %% ../../nbs/tools/draw/lines.ipynb #b7839bd5
 def _log_axis(ax):
-    "A logarithmic y axis with plain numbers at 1, 2, 5, 10, 20, ..."
+    "A logarithmic y axis with plain numbers at 1, 2, 5, 10, 20, ...; at 1, 10, 100, ... if long."
     from matplotlib.ticker import LogLocator, NullLocator
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e4 * low else (1,)))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     ax.yaxis.set_minor_locator(NullLocator())
 
 # %% ../../nbs/tools/draw/lines.ipynb #47fbcf91

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .canvas import MADE, figure, number
+from .canvas import MADE, WIDEST, figure, number
 
 # %% ../../nbs/tools/draw/memory.ipynb #ad5ef18c
 def memory_walk(shape: tuple[int, int],         # rows and columns of the matrix
@@ -21,7 +21,7 @@ def memory_walk(shape: tuple[int, int],         # rows and columns of the matrix
     rows, columns = shape
     places = {name: [r * columns + c for r, c in walk] for name, walk in walks.items()}
     alt = f"A {rows} by {columns} matrix, stored row after row, and its strip of memory. "
-    fig = figure(9, 0.8 + 0.36 * rows + 1.15 * len(walks), alt + ". ".join(walks) + ".")
+    fig = figure(WIDEST, 0.8 + 0.36 * rows + 1.15 * len(walks), alt + ". ".join(walks) + ".")
     heights = [0.36 * rows + 0.1] + [1] * len(walks)
     grid, *strips = fig.subplots(1 + len(walks), 1, height_ratios=heights)
     cells = [(i, i // columns, f"{i // columns},{i % columns}") for i in range(rows * columns)]
@@ -30,7 +30,7 @@ def memory_walk(shape: tuple[int, int],         # rows and columns of the matrix
         for row, column in walk: _frame(grid, column, -row)
     grid.set(xlim=(-0.1, columns + 0.1), ylim=(-rows + 0.9, 1.1), aspect="equal", anchor="W")
     for ax, (walk, visits) in zip(strips, places.items()):
-        for i, row, name in cells: _cell(ax, i, 0, row / rows, name, min(9.5, 300 / len(cells)))
+        for i, row, name in cells: _cell(ax, i, 0, row / rows, name, min(9.5, 292 / len(cells)))
         _arrows(ax, visits)
         ax.set(xlim=(-0.1, rows * columns + 0.1), ylim=(-0.1, 3))
         ax.set_title(walk, fontsize=10.5, loc="left")
@@ -45,7 +45,7 @@ def _cell(ax, x, y, shade, text, size):
     from matplotlib.patches import Rectangle
     colour = colormaps["viridis"](0.55 + 0.45 * shade)
     ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=1))
-    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size)
+    if size > 8.6: ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size)
 
 
 def _arrows(ax, visits):
@@ -73,7 +73,8 @@ def strides(strip: Sequence,   # the numbers as they lie in memory
         for name, (shape, steps) in views.items()) + "."
     heights = [max(shape[0], 3) + 0.6 for shape, _ in views.values()]
     wide, long = max(shape[1] for shape, _ in views.values()), len(strip)
-    fig = figure(0.5 * (wide + long) + 2.6, 0.45 * sum(heights) + 0.5 + 0.3 * bool(title), alt)
+    across = max(min(0.5 * (wide + long) + 2.6, WIDEST), 0.42 * (wide + long) + 2.6)
+    fig = figure(across, 0.45 * sum(heights) + 0.5 + 0.3 * bool(title), alt)
     rows = fig.subplots(len(views), 2, squeeze=False, height_ratios=heights,
                         width_ratios=[wide + 1, long + 2.5])
     for (grid, line), (name, (shape, steps)) in zip(rows, views.items()):
@@ -138,7 +139,7 @@ def lives(names: Sequence[str],                # what each line does
     for i, ((start, end), p) in enumerate(zip(spans, places)):
         ax.barh(i, end - start + 0.8, left=start - 0.4, color=MADE, edgecolor="black")
         ax.text(start - 0.25, i, str(p), va="center")
-    ax.set_yticks(range(len(names)), [f"{i} {name}" for i, name in enumerate(names)])
+    ax.set_yticks(range(len(names)), [f"{i}: {name}" for i, name in enumerate(names)])
     ax.locator_params("x", integer=True)
     ax.set(xlabel="line", title=f"{len(names)} values in {count} places")
     ax.invert_yaxis()

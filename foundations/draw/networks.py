@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .canvas import BLUE, DARK, PALE, RED, curve_look, figure, open_axes, readable
+from foundations.draw.canvas import (
+    BLUE,
+    DARK,
+    PALE,
+    RED,
+    WIDEST,
+    curve_look,
+    figure,
+    open_axes,
+    readable,
+)
 
 # %% ../../nbs/tools/draw/networks.ipynb #39fcdbfa
 def learning(losses: Sequence,       # the loss of each training step
@@ -20,13 +30,13 @@ def learning(losses: Sequence,       # the loss of each training step
     "Losses, the mean of the last tenth, and checks. ValueError without a loss, or for odd checks."
     loss, checked = _run(losses, checks)
     end = max(len(loss), *checked[:, 0], 1)
-    fig = figure(8.6, 3 + 0.3 * bool(title), _learning_words(loss, checked), quick=True)
+    fig = figure(WIDEST, 3 + 0.3 * bool(title), _learning_words(loss, checked), quick=True)
     bottom, height = 0.5 / fig.get_figheight(), 2.15 / fig.get_figheight()
-    left = fig.add_axes((0.075, bottom, 0.385 if len(checked) else 0.86, height))
+    left = fig.add_axes((0.075, bottom, 0.375 if len(checked) else 0.86, height))
     _losses(left, loss, checked)
     _step_axis(left, end)
     if len(checked):
-        right = fig.add_axes((0.535, bottom, 0.385, height))
+        right = fig.add_axes((0.555, bottom, 0.365, height))
         _accuracies(right, checked)
         _step_axis(right, end)
     if title: fig.suptitle(title, y=0.98)
@@ -146,7 +156,8 @@ def depth(panels: Mapping,  # title of a panel -> {name: standard deviation afte
         raise ValueError("draw.depth: expected panels of 1 to 5 curves")
     every = [stds for curves in panels.values() for stds in curves.values()]
     low, high = _band(every)
-    fig = figure(4.4 * len(panels) + 1.6, 3.8, _depth_words(panels))
+    one = len(panels) == 1
+    fig = figure(6 if one else WIDEST, 3.8 + 0.3 * (not one), _depth_words(panels))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = lambda name: curve_look(names.index(name), len(names), max(map(len, every)))
     for ax, (panel, curves) in zip(axes, panels.items()):
@@ -155,8 +166,9 @@ def depth(panels: Mapping,  # title of a panel -> {name: standard deviation afte
         open_axes(ax)
         for name, stds in curves.items(): _spread(ax, stds, look(name))
     axes[0].set_ylabel("standard deviation (logarithmic)")
-    for name in names: axes[-1].plot([], [], label=name, **look(name))
-    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    handles = [axes[-1].plot([], [], label=name, **look(name))[0] for name in names]
+    if one: fig.legend(handles=handles, loc="outside right center", frameon=False)
+    else: fig.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     fig.suptitle(title)
     return fig
 
@@ -178,12 +190,14 @@ def _depth_words(panels):
                      for panel, curves in panels.items() for name, stds in curves.items())
     return f"Standard deviation after the first, the middle and the last layer. {said}."
 
-
+# %% ../../nbs/tools/draw/networks.ipynb #f95d3f12
 def _decades(ax, low, high):
     "Ticks at round powers of ten, at most nine of them."
     step = next(s for s in (1, 2, 5) if high - low <= 9 * s)
     ax.set_yticks([10.0**e for e in range(int(np.ceil(low / step)) * step, int(high) + 1, step)])
     ax.minorticks_off()
+    ax.tick_params("y", labelsize=12)                                # the powers are smaller
+    ax.locator_params("x", integer=True)
 
 # %% ../../nbs/tools/draw/networks.ipynb #b7035fca
 def _spread(ax, stds, look):
@@ -222,7 +236,8 @@ def histograms(rows: Mapping,               # name of a row -> {name of a column
     columns = list(next(iter(rows.values())))
     said = "; ".join(f"{name}, {column}: {_spread_words(x)}" for name, row in rows.items()
                      for column, x in row.items()).replace("\n", ", ")
-    fig = figure(2.1 * len(columns) + 0.6, 1.5 * len(rows) + 0.9, f"Histograms. {said}.")
+    wide = min(2.1 * len(columns) + 0.6, WIDEST)
+    fig = figure(wide, 1.5 * len(rows) + 0.9, f"Histograms. {said}.")
     axes = fig.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     for ax, column in zip(axes[0], columns): ax.set_title(column, fontsize=10.5)
     for line, (name, row) in zip(axes, rows.items()):

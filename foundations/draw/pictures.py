@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .canvas import BLUE, DARK, PALE, RED, figure
+from .canvas import BLUE, DARK, PALE, RED, WIDEST, figure
 
 # %% ../../nbs/tools/draw/pictures.ipynb #2f383c7c
 def digits(x,                 # (n, 784) or (n, 28, 28), numbers
@@ -31,7 +31,8 @@ def _grid(x, names, title, columns, alt, side=0.0, **look):
     rows, columns = -(-len(x) // columns), min(columns, len(x))
     lines = [name.split("\n") for name in names]
     wide, high = max(len(line) for name in lines for line in name), max(map(len, lines))
-    width, height = max(0.85, 0.085 * wide + 0.1), 1 + 0.19 * (high - 1)
+    width = max(min(0.85, (WIDEST - side) / columns), 0.085 * wide + 0.1)
+    height = width + 0.15 + 0.19 * (high - 1)
     fig = figure(max(width * columns, 3) + side, height * rows + 0.35 * bool(title), alt)
     axes = fig.subplots(rows, columns, squeeze=False).flat
     for ax, image, name in zip(axes, x, names):
@@ -91,14 +92,14 @@ def scores(x,                  # (n, 784): the images
         raise ValueError(f"draw.scores: {len(x)} images and scores of shape {values.shape}")
     best = values.argmax(1)
     said = "; ".join(f"{true} scores highest as {told}" for true, told in zip(labels, best))
-    fig = figure(1.9 * len(x), 3.3, f"Handwritten digits and their scores: {said}.")
+    wide = max(min(1.9 * len(x), WIDEST), 1.6 * len(x))
+    fig = figure(wide, 3.3, f"Handwritten digits and their scores: {said}.")
     top, bottom = fig.subplots(2, len(x), squeeze=False, height_ratios=[1.5, 1], sharey="row")
     for above, below, image, value, true, told in zip(top, bottom, x, values, labels, best):
         above.imshow(image, cmap="gray_r", vmin=x.min(), vmax=x.max())
         above.axis("off")
-        verdict, ink = f"highest: {told}", "black"
-        if told != true: verdict, ink = f"{verdict}, but it is {true}", RED
-        above.set_title(verdict, fontsize=11, color=ink)
+        verdict = f"highest: {told}" + f"\nbut it is {true}" * bool(told != true)
+        above.set_title(verdict, fontsize=11, color="black" if told == true else RED)
         _bars(below, value, true, told)
     bottom[0].set_ylabel(ylabel)
     fig.suptitle(title)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .canvas import RED, figure
+from .canvas import RED, WIDEST, figure
 
 # %% ../../nbs/tools/draw/planes.ipynb #4315b3b1
 def descent(height: Callable,                 # (n, 2) -> (n,): the height at places
@@ -24,8 +24,9 @@ def descent(height: Callable,                 # (n, 2) -> (n,): the height at pl
     long, n = (x[-1] - x[0]) / (y[-1] - y[0]), len(checked)
     one, wide = 1 / 8 <= long <= 8, long > 1.8
     ratio = min(max(long, 1 / 8), 8)                            # as it is drawn
-    size = (8, n * (7.2 / ratio + 0.45) + 0.7) if wide else (3.1 * n * min(ratio, 1.3) + 1, 4.1)
-    fig = figure(size[0], size[1] + 0.3 * bool(title), _ways_words(checked))
+    across = WIDEST if wide else min(3.1 * n * min(ratio, 1.3) + 1, WIDEST)
+    high = n * (7.2 / ratio + 0.45) + 0.7 if wide else 4.1
+    fig = figure(across, high + 0.3 * bool(title), _ways_words(checked))
     axes = fig.subplots(*((n, 1) if wide else (1, n)), sharex=True, sharey=True, squeeze=False).flat
     for ax, (name, way) in zip(axes, checked.items()):
         _way(ax, name, way, x, y, z, levels)
@@ -91,18 +92,18 @@ def surfaces(rows: Mapping,    # row -> {column: function from (n, 2) to (n,) or
     lists = [list(row) for row in rows.values()]
     if not lists or not lists[0] or any(names != lists[0] for names in lists):
         raise ValueError(f"draw.surfaces: expected rows with the same columns, got {lists}")
-    size = 1.9 * len(lists[0]) + 1.5, 1.9 * len(rows) + 0.9 + 0.3 * bool(title)
-    fig = figure(*size, _surfaces_words(rows, points, targets))
-    axes = fig.subplots(len(rows), len(lists[0]), sharex=True, sharey=True, squeeze=False)
+    n, side = len(lists[0]), max(min(1.9, (WIDEST - 1.5) / len(lists[0])), 1)
+    high = side * len(rows) + 0.9 + 0.3 * bool(title)
+    fig = figure(side * n + 1.5, high, _surfaces_words(rows, points, targets))
+    axes = fig.subplots(len(rows), n, sharex=True, sharey=True, squeeze=False)
     for line, (name, row) in zip(axes, rows.items()):
         for ax, f in zip(line, row.values()): _surface(ax, f, points, targets)
         line[0].set_ylabel(f"{name}\nx2", fontsize=10)
-    for ax, name in zip(axes[0], lists[0]): ax.set_title(name, fontsize=10.5)
-    for ax in axes[-1]: ax.set_xlabel("x1", fontsize=10)
+    for ax, name in zip(axes[0], lists[0]): ax.set_title(name)
     fig.colorbar(axes[-1, -1].collections[0], ax=axes, label="output", extend="both", shrink=0.9,
                  ticks=[-0.5, 0, 0.5, 1, 1.5])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    handles = axes[0, 0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
     fig.suptitle(title)
     return fig
 
@@ -151,3 +152,5 @@ def _surface(ax, f, points, targets):
         look = dict(markersize=8, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.5)
         ax.plot(*points[targets == target].T, mark, label=f"target {target}", **look)
     ax.set(xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), xticks=[0, 1], yticks=[0, 1], aspect="equal")
+    ax.set_xlabel("x1")
+    ax.label_outer()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .canvas import BLUE, DARK, RED, figure, open_axes, readable
+from .canvas import BLUE, DARK, RED, WIDEST, breadth, figure, open_axes, readable
 
 # %% ../../nbs/tools/draw/versions.ipynb #8082a5d8
 def ladder(seconds: Mapping[str, float],  # name -> seconds per call, compared with the first
@@ -42,16 +42,21 @@ def rates(gflops: Mapping[str, float],  # name -> GFLOP/s: 10**9 products and su
     ax.set_xlim(right=max(peak, *gflops.values()) * 8)
     return fig
 
-# %% ../../nbs/tools/draw/versions.ipynb #5f291166
+# %% ../../nbs/tools/draw/versions.ipynb #5f291167
 def _positive(name, values):
     "Refuse what cannot be drawn on a logarithmic axis."
     if not values or not all(0 < v < np.inf for v in values.values()):
         raise ValueError(f"draw.{name}: expected positive numbers by name, got {values}")
 
 
+def _plain(value):
+    "A power of ten as people say it: 0.001, 1, 1,000; beyond that, as a power."
+    return f"{value:,.6f}".rstrip("0").rstrip(".") if 1e-6 < value < 1e6 else readable(value)
+
+# %% ../../nbs/tools/draw/versions.ipynb #5f291166
 def _dots(values, notes, xlabel, title, alt, side=1):
     "A dot for each value, the first dark, and a note at its right (1) or left (-1)."
-    fig = figure(8, 0.42 * len(values) + 1.2, alt)
+    fig = figure(WIDEST, 0.42 * len(values) + 1.2, alt)
     ax = fig.subplots()
     colours = [DARK] + [BLUE] * (len(values) - 1)
     ax.scatter(list(values.values()), list(values), s=70, zorder=3, color=colours)
@@ -60,9 +65,10 @@ def _dots(values, notes, xlabel, title, alt, side=1):
                     ha="left" if side > 0 else "right", fontsize=10,
                     bbox=dict(facecolor="white", edgecolor="none", pad=0.8))
     open_axes(ax, 0.35)
-    ax.invert_yaxis()
     ends = min(values.values()) / 6, max(values.values()) * 6
     ax.set(xscale="log", xlim=ends, xlabel=xlabel, title=title)
+    ax.set_ylim(len(values) - 0.4, -0.6)
+    ax.xaxis.set_major_formatter(lambda value, _: _plain(value))
     return fig
 
 # %% ../../nbs/tools/draw/versions.ipynb #08581254
@@ -79,14 +85,8 @@ def agreement(rows: Mapping,             # name -> {name of a column: relative d
     said = "; ".join(f"{name}: " + ", ".join(
         f"{c} {spoken[cell[0]]}, {cell[2:]}" for c, cell in zip(allowed, line))
         for name, line in zip(rows, cells))
-    height = 0.34 * len(rows) + 0.95 + 0.3 * bool(title)
-    fig = figure(1.6 + 2.3 * len(allowed), height, f"A table of relative differences. {said}.")
-    ax = fig.subplots()
     heads = [f"{c}\n(at most {readable(limit)})" for c, limit in allowed.items()]
-    _table(ax, cells, list(rows), heads)
-    ax.axis("off")
-    ax.set_title(title)
-    return fig
+    return _table(cells, list(rows), heads, title, f"A table of relative differences. {said}.")
 
 # %% ../../nbs/tools/draw/versions.ipynb #7fab8b28
 def _verdict(difference, limit):
@@ -95,13 +95,28 @@ def _verdict(difference, limit):
     return f"{'✓' if difference <= limit else '✗'} {readable(difference)}"
 
 
-def _table(ax, cells, names, heads):
-    "Cells with the names of rows and columns, in the colours of their verdicts."
-    looks = [["#d8f0d0" if cell[0] == "✓" else "#f4a582" for cell in line] for line in cells]
-    table = ax.table(cells, cellColours=looks, rowLabels=names, colLabels=heads, cellLoc="center",
-                     loc="upper center", bbox=(0.12, 0, 0.88, 1))
-    table.auto_set_font_size(False)
-    table.set_fontsize(10)
-    for (row, _), cell in table.get_celld().items():
-        cell.set_edgecolor("#999")
-        cell.set_height((1.8 if row == 0 else 1) / (len(names) + 1.8))
+def _table(cells, names, heads, title, said):
+    "Cells in the colours of their verdicts, heads above them, names at their left; in inches."
+    first = max(map(breadth, names), default=0) + 0.3
+    wide = max([2.1] + [breadth(text) + 0.3 for line in (heads, *cells) for text in line])
+    across, down = first + wide * len(heads), 0.34 * len(names) + 0.55
+    fig = figure(max(across, breadth(title, 12)) + 0.2, down + 0.1 + 0.3 * bool(title), said)
+    ax = fig.subplots()
+    ax.set(xlim=(0, across), ylim=(down, 0), title=title)
+    ax.axis("off")
+    for j, head in enumerate(heads): _entry(ax, first + wide * j, 0, wide, 0.55, head)
+    for i, (name, line) in enumerate(zip(names, cells)):
+        y = 0.55 + 0.34 * i
+        _entry(ax, 0, y, first, 0.34, name, x=0.15, ha="left")
+        for j, cell in enumerate(line):
+            face = "#d8f0d0" if cell[0] == "✓" else "#f4a582"
+            _entry(ax, first + wide * j, y, wide, 0.34, cell, face)
+    return fig
+
+# %% ../../nbs/tools/draw/versions.ipynb #7fab8b29
+def _entry(ax, left, top, width, height, text, face="white", x=None, ha="center"):
+    "One field of a table, with its text in the middle, or `x` from its left."
+    from matplotlib.patches import Rectangle
+    ax.add_patch(Rectangle((left, top), width, height, fc=face, ec="#999", clip_on=False))
+    x = left + (width / 2 if x is None else x)
+    ax.text(x, top + height / 2, text, ha=ha, va="center", fontsize=10.5)

@@ -138,6 +138,7 @@ const explorers = (() => {
       slider.dispatchEvent(new Event("input", {bubbles: true}));
     }
     for (const wide of stepper.querySelectorAll(".wide")) wide.tabIndex = 0;
+    stepper.dispatchEvent(new Event("made", {bubbles: true}));      // contents.js looks which of them scroll
   }
 
   function open(box) {
