@@ -816,3 +816,77 @@ def test_settings_of_an_optimiser(backend):
             for name, value in change.items(): setattr(optimizer, name, value)
         for x in BATCHES[:4]: near(fast(x.astype(float)).data, plain(x.astype(float)).data, rtol=1e-9)
     assert not fast.why
+
+
+@backends
+def test_lines_that_say_the_same_of_an_array_that_is_changed(backend):
+    "What has been changed in place is no longer what its line says; and two arrays that are kept are two."
+    box = Box(a=np.ones(3), b=np.ones(3))
+
+    def step(x):
+        a = x + 1
+        a += 1
+        b = x + 1
+        box.a, box.b = x * 2, x * 2
+        return a.sum() * 10 + b.sum()
+    fast = compiled(step, backend)
+    for _ in range(5):
+        assert fast(np.ones(3)) == 96
+        box.a += 1
+        assert box.a.tolist() == [3] * 3 and box.b.tolist() == [2] * 3
+    assert not fast.why
+
+
+@backends
+def test_an_array_that_is_handed_on_is_the_same_array(backend):
+    box = Box(a=np.ones(3), b=np.ones(3), c=np.ones(3), d=np.ones(3), m=np.ones((2, 3)))
+
+    def step(x):
+        box.a, box.b = box.b, x
+        box.c = box.d = x * 2
+        return box.m[0]
+    fast = compiled(step, backend)
+    for k in range(6):
+        given, before = np.full(3, float(k)), box.b
+        row = fast(given)
+        assert box.a is before and box.b is given
+        assert row.base is box.m or np.may_share_memory(row, box.m)
+        box.c += 1
+        assert box.d.tolist() == [2 * k + 1] * 3
+    assert not fast.why
+
+
+def test_a_view_of_what_another_slot_is_given_is_refused_by_name():
+    box = Box(a=np.ones(3), m=np.ones((2, 3)))
+
+    def step(x):
+        box.m = x * 2
+        box.a = box.m[0]
+        return x.sum()
+    why, said, _ = refused(step, np.ones((2, 3)))
+    assert "is given a view of what another slot is given" in why and "box." in why and len(said) == 1
+    box.m += 1
+    assert box.a.tolist() == [3] * 3
+
+
+def test_a_text_of_a_closure_that_grows_is_refused_by_name():
+    name = "a"
+
+    def step(x):
+        nonlocal name
+        name += "b"
+        return x.sum() * len(name)
+    why, said, out = refused(step, np.ones(1))
+    assert "name becomes another object" in why and len(said) == 1 and out == [2, 3, 4, 5] and name == "abbbb"
+
+
+@backends
+def test_an_array_that_is_filled_with_what_was_there_before_it(backend):
+    def step(x):
+        t = x * 2
+        made = x.sum() * np.ones(3)
+        made[...] = t
+        return made.sum() + t.sum()
+    fast, x = compiled(step, backend), np.arange(3.0)
+    for _ in range(5): near(fast(x), step(x))
+    assert not fast.why
