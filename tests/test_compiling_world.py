@@ -1,5 +1,5 @@
 "The world of a step may change between steps: a compiled step sees it, or refuses by name."
-import copy, dataclasses, enum, gc, math, warnings
+import copy, dataclasses, enum, gc, json, math, warnings
 from collections import namedtuple
 from functools import partial
 
@@ -890,3 +890,19 @@ def test_an_array_that_is_filled_with_what_was_there_before_it(backend):
     fast, x = compiled(step, backend), np.arange(3.0)
     for _ in range(5): near(fast(x), step(x))
     assert not fast.why
+
+
+@backends
+def test_a_number_that_is_copied(backend):
+    box, x = Box(lr=0.5), np.arange(3.0)
+    fast = compiled(lambda x: x * copy.deepcopy(box.lr) + copy.copy(box.lr), backend)
+    for lr in (0.5, 0.5, 0.5, 0.5, 2.0):
+        box.lr = lr
+        near(fast(x), x * lr + lr)
+    assert not fast.why
+
+
+def test_an_error_that_only_a_trace_makes_is_said_with_its_kind():
+    box = Box(lr=0.5)
+    why, said, out = refused(lambda x: x.sum() * len(json.dumps(box.lr)), np.ones(2))
+    assert "TypeError: " in why and len(said) == 1 and out == [6.0] * 4

@@ -426,10 +426,10 @@ def trace(compiled: Compiled, args: tuple) -> Any:
     except BaseException as error:
         restore(held)
         if not isinstance(error, Untraceable | Exception): raise         # Ctrl-C
-        why = error
+        why, said = error, "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
     out = step(*args)                            # a mistake of its own, it says itself, and alone
     if not compiled.plans or compiled.missed > MOST or isinstance(why, Lost):
-        refuse(compiled, str(why))
+        refuse(compiled, f"{said}{why}")
     return out
 
 # %% ../../nbs/tools/compiling/plans.ipynb #29378cb4

@@ -179,7 +179,7 @@ class Number:
         if name.startswith("__"): raise AttributeError(name)          # NumPy asks for its own
         return getattr(known(self), name)
 
-    __bool__, __neg__ = guarded, number_method("__neg__")
+    __bool__, __neg__, __deepcopy__ = guarded, number_method("__neg__"), lambda self, _: self
     __add__, __radd__ = map(number_method, ("__add__", "__radd__"))
     __sub__, __rsub__ = map(number_method, ("__sub__", "__rsub__"))
     __mul__, __rmul__ = map(number_method, ("__mul__", "__rmul__"))
