@@ -906,3 +906,25 @@ def test_an_error_that_only_a_trace_makes_is_said_with_its_kind():
     box = Box(lr=0.5)
     why, said, out = refused(lambda x: x.sum() * len(json.dumps(box.lr)), np.ones(2))
     assert "TypeError: " in why and len(said) == 1 and out == [6.0] * 4
+
+
+@backends
+def test_many_steps_are_as_many_as_were_asked_for(backend):
+    "Also where a branch is answered anew in the midst of them, or a generator is asked."
+    def make(draws):
+        box, rng = Box(w=np.zeros(3), n=np.zeros(())), np.random.default_rng(0)
+
+        def step(x):
+            box.n += 1
+            if box.w[0] > 7: box.w -= 5 * x
+            else: box.w += x * (rng.random() if draws else 1)
+            return box.w.sum()
+        return box, step
+    for draws in (False, True):
+        (ours, step), (theirs, plain), x = make(draws), make(draws), np.ones(3)
+        fast = compiled(step, backend)
+        for n in (1, 2, 1, 3, 20, 17):
+            last = fast.repeat(n, x)
+            for _ in range(n): expected = plain(x)
+            near(last, expected)
+            agree(seen(ours), seen(theirs))

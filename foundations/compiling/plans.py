@@ -131,7 +131,8 @@ class State:
 
     def is_still(self) -> bool:
         "Does a step end where the next one can begin, so that many can run in one call?"
-        return not self.written and not {*self.emptied} & {*self.read}
+        draws = any(isinstance(x, np.random.Generator) for _, x in self.held)
+        return not (self.written or draws or {*self.emptied} & {*self.read})
 
 
 def used_in(trace: Trace) -> set[Node]:
@@ -221,8 +222,8 @@ class Plan:
     proven: bool = False
 
     def run(self, args: tuple, n: int = 1) -> Any:
-        "The step, or n of them where the program has them in one call."
-        before = [g.bit_generator.state for g in self.generators]
+        "The step, or n of them, of which each ends where the next one begins."
+        before = [g.bit_generator.state for g in self.generators] if self.generators else []
         try: return run_program(self, args, n)
         except Changed:
             for g, state in zip(self.generators, before): g.bit_generator.state = state
@@ -241,7 +242,11 @@ def run_program(plan: Plan, args: tuple, n: int) -> Any:
     program, state = plan.program, plan.state
     given = [args[i]._data if is_tensor else args[i] for i, is_tensor in plan.arrays]
     if state.read: given += [slot.get() for slot in state.read]
-    out = program.many(n, *given) if n > 1 and program.many else program.run(*given)
+    done, out = 0, ()
+    try:
+        if n > 1 and program.many: out, done = program.many(n, *given), n
+        while done < n: out, done = program.run(*given), done + 1
+    except Changed: raise Changed(done) from None                    # after so many steps
     if state.written:
         values = out[-len(state.written):]
         for (slot, kind), value in zip(state.written, values): slot.set(kind(value))
@@ -394,14 +399,13 @@ def call(compiled: Compiled, args: tuple) -> Any:
 def repeat(compiled: Compiled, n: int, args: tuple) -> Any:
     "n steps with the same arguments; what the last one gives."
     out = None
-    while n:
+    while n > 0:
         ready = (p for p in compiled.plans if p.proven and p.state.is_still() and p.accepts(args))
         plan = None if tracing.get() else next(ready, None)
         try:
-            if plan and n > 1 and plan.program.many: return plan.run(args, n)
-            while plan and n: out, n = plan.run(args), n - 1       # it is for the next step, too
-        except Changed: pass
-        if n: out, n = call(compiled, args), n - 1
+            if plan: return plan.run(args, n)
+        except Changed as stopped: n -= stopped.args[0]
+        out, n = call(compiled, args), n - 1
     return out
 
 # %% ../../nbs/tools/compiling/plans.ipynb #a3d9c1e7
