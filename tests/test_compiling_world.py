@@ -1,5 +1,5 @@
 "The world of a step may change between steps: a compiled step sees it, or refuses by name."
-import copy, dataclasses, enum, math, warnings
+import copy, dataclasses, enum, gc, json, math, warnings
 from collections import namedtuple
 from functools import partial
 
@@ -11,7 +11,8 @@ from foundations import nn
 from foundations.autograd import Tensor, no_grad
 from foundations.check import test_near as near
 from foundations.compiling import compiled
-from foundations.training import SGD
+from foundations.compiling.traces import Node
+from foundations.training import SGD, AdamW
 
 
 class Box:
@@ -632,3 +633,298 @@ def test_an_argument_that_is_another_one_too(first):
             near(fast(a, a if shared else b), step(c, c if shared else d))
             near(a, c)
     assert bool(fast.why) == (first == "shared")
+
+
+# ---- what the outside keeps, shares, or asks ----
+
+@backends
+def test_what_a_caller_keeps_stays_as_it_was(backend):
+    def make():
+        box, w = Box(speed=np.zeros(3), old=None), Tensor(np.ones(3), requires_grad=True)
+
+        def step(x):
+            before = box.speed
+            w.grad = None
+            (w * x).sum().backward()
+            box.speed = 0.9 * box.speed + w.grad
+            return before
+        return step, box, w
+    logs = []
+    for run in (lambda step: compiled(step, backend), lambda step: step):
+        (step, box, w), log = make(), []
+        fast = run(step)
+        for x in BATCHES[:8]: log += [fast(x[0].astype(float)), box.speed, w.grad]
+        logs.append([x.tolist() for x in log])
+    agree(*logs)
+    assert len({str(x) for x in logs[0]}) == 16                                # 8 speeds, 7 of them given back, too, and 8 gradients
+
+
+@backends
+@pytest.mark.parametrize("view", [lambda box: box.w, lambda box: box.w[:1], lambda box: box.w.T, lambda box: box.v[:1]])
+@pytest.mark.parametrize("early", [True, False])
+def test_an_argument_that_is_a_view_of_what_the_step_changes(backend, view, early):
+    def make():
+        box = Box(w=np.ones((2, 2)), v=np.ones((2, 2)))
+
+        def step(x):
+            before = x.sum()
+            box.w *= 2
+            box.v = box.v * 3
+            return before * 100 + x.sum() + box.w.sum() + box.v.sum()
+        return box, step
+    (ours, step), (theirs, plain) = make(), make()
+    fast = compiled(step, backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for k in range(9):
+            given = [view(box) if early or k > 4 else np.ones(view(box).shape) for box in (ours, theirs)]
+            near(fast(given[0]), plain(given[1]))
+        agree(seen(ours), seen(theirs))
+    assert not fast.why or "box.w is changed, and argument 0 shares its memory" in fast.why
+
+
+def test_places_that_share_their_memory_are_refused_by_name():
+    box = Box(w=np.zeros((2, 3)))
+    box.row = box.w[0]
+
+    def step(x):
+        before = box.row.sum()
+        box.w += x
+        return before * 100 + box.row.sum()
+    why, said, out = refused(step, np.ones(3))
+    assert "box.w is changed, and box.row shares its memory" in why and len(said) == 1 and out == [3, 306, 609, 912]
+
+
+@pytest.mark.parametrize("asks", [lambda box: type(box.lr) is float, lambda box: type(box.w) is np.ndarray])
+def test_a_type_that_is_asked_for_is_refused_by_name_before_it_is_wrong(asks):
+    class Named(Box):
+        def __repr__(self): return type(self).__name__
+    box = Named(lr=0.5, w=np.ones(3))
+    why, said, out = refused(lambda x: x.sum() * (1 if asks(box) else 2) * box.lr, np.ones(2))
+    assert out == [1.0] * 4 and "type(...)" in why and len(said) == 1
+    fast = compiled(lambda x: x.sum() * box.lr)                # a __repr__ may ask
+    assert [fast(np.ones(2)) for _ in range(4)] == [1.0] * 4 and not fast.why
+
+
+def test_arguments_by_name_are_refused_by_name():
+    def forward(x, scale=1): return x * scale
+    for call in (compiled(forward), compiled(nn.ReLU())):
+        with pytest.raises(TypeError, match=r"by position.* scale="): call(np.ones(3), scale=2)
+
+
+@backends
+def test_a_program_that_fails_says_what_it_leaves(backend):
+    box = Box(n=0, w=np.zeros(3), seen=np.zeros(3))
+
+    def step(x, key):
+        box.n += 1
+        box.w += x
+        box.seen = box.seen + x[key]
+        return box.w.sum()
+    fast, x = compiled(step, backend), np.ones(3)
+    for _ in range(5): fast(x, np.array([0]))
+    with pytest.raises(IndexError) as failed: fast(x, np.array([7]))
+    assert "half way" in failed.value.__notes__[0] and box.n == 5
+    fast(x, np.array([0]))
+    assert box.n == 6 and not fast.why
+
+
+def test_a_mistake_of_the_step_is_said_once():
+    def step(x):
+        if x.sum() > 2: raise ValueError("mine")
+        return x.sum()
+    fast = compiled(step)
+    fast(np.ones(2))
+    with pytest.raises(ValueError, match="mine") as failed: fast(np.ones(3))
+    assert failed.value.__context__ is None and "traced_run" not in [entry.name for entry in failed.traceback]
+    assert [float(fast(np.ones(2))) for _ in range(3)] == [2.0] * 3
+
+
+def test_a_gradient_that_is_there_from_outside_is_added_to():
+    def make():
+        w = Tensor(np.ones(3), requires_grad=True)
+
+        def step(x):
+            (w * x).sum().backward()
+            w.data -= 0.1 * w.grad
+            w.grad = None
+            return w.sum()
+        return w, step
+    (w, step), (v, plain), x = make(), make(), np.ones(3)
+    fast = compiled(step)
+    for k in range(9):
+        if k == 6: w.grad, v.grad = np.ones(3), np.ones(3)
+        near(fast(x).data, plain(x).data)
+    near(w.data, v.data)
+    assert not fast.why
+
+
+def test_a_program_keeps_no_array_of_the_run_it_comes_from():
+    def nodes():
+        gc.collect()
+        return sum(type(n) is Node for n in gc.get_objects())
+    box, before = Box(v=np.zeros(3), n=0), nodes()
+
+    def step(x):
+        box.v, box.n = 0.9 * box.v + x, box.n + 1
+        return box.v.sum(), [box.v * 2]
+    fast = compiled(step)
+    for _ in range(4): fast(np.ones(3))
+    assert fast.plans[0].proven and nodes() == before
+
+
+@backends
+def test_a_number_of_numpys_is_not_changed_in_place(backend):
+    "As NumPy has it: a sum is no array. What is given back, and kept, is of the kind that the step itself gives."
+    def make():
+        box = Box(mean=0.5, last=np.float64(1))
+
+        def step(x, y):
+            total = x.sum()
+            before = total
+            total /= 2
+            box.last = 0.9 * box.last + 0.1 * total
+            return before, (x.argmax(1) == y).mean(), box.last
+        return box, step
+    (ours, step), (theirs, plain), rng = make(), make(), np.random.default_rng(0)
+    fast = compiled(step, backend)
+    for _ in range(6):
+        x, y = rng.normal(size=(4, 3)), rng.integers(0, 3, 4)
+        out, expected = fast(x, y), plain(x, y)
+        near(np.array(out), np.array(expected))
+        assert [type(v) for v in (*out, ours.last)] == [type(v) for v in (*expected, theirs.last)] == [np.float64] * 4
+    assert not fast.why
+
+
+@backends
+def test_settings_of_an_optimiser(backend):
+    def make():
+        model = small().to(np.float64)
+        optimizer = AdamW(model.parameters(), 0.1)
+
+        def step(x):
+            loss = (model(x) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+        return optimizer, step
+    (ours, step), (theirs, plain) = make(), make()
+    fast = compiled(step, backend)
+    for change in (dict(), dict(betas=(0.5, 0.9)), dict(eps=0.1), dict(weight_decay=0.5)):
+        for optimizer in (ours, theirs):
+            for name, value in change.items(): setattr(optimizer, name, value)
+        for x in BATCHES[:4]: near(fast(x.astype(float)).data, plain(x.astype(float)).data, rtol=1e-9)
+    assert not fast.why
+
+
+@backends
+def test_lines_that_say_the_same_of_an_array_that_is_changed(backend):
+    "What has been changed in place is no longer what its line says; and two arrays that are kept are two."
+    box = Box(a=np.ones(3), b=np.ones(3))
+
+    def step(x):
+        a = x + 1
+        a += 1
+        b = x + 1
+        box.a, box.b = x * 2, x * 2
+        return a.sum() * 10 + b.sum()
+    fast = compiled(step, backend)
+    for _ in range(5):
+        assert fast(np.ones(3)) == 96
+        box.a += 1
+        assert box.a.tolist() == [3] * 3 and box.b.tolist() == [2] * 3
+    assert not fast.why
+
+
+@backends
+def test_an_array_that_is_handed_on_is_the_same_array(backend):
+    box = Box(a=np.ones(3), b=np.ones(3), c=np.ones(3), d=np.ones(3), m=np.ones((2, 3)))
+
+    def step(x):
+        box.a, box.b = box.b, x
+        box.c = box.d = x * 2
+        return box.m[0]
+    fast = compiled(step, backend)
+    for k in range(6):
+        given, before = np.full(3, float(k)), box.b
+        row = fast(given)
+        assert box.a is before and box.b is given
+        assert row.base is box.m or np.may_share_memory(row, box.m)
+        box.c += 1
+        assert box.d.tolist() == [2 * k + 1] * 3
+    assert not fast.why
+
+
+def test_a_view_of_what_another_slot_is_given_is_refused_by_name():
+    box = Box(a=np.ones(3), m=np.ones((2, 3)))
+
+    def step(x):
+        box.m = x * 2
+        box.a = box.m[0]
+        return x.sum()
+    why, said, _ = refused(step, np.ones((2, 3)))
+    assert "is given a view of what another slot is given" in why and "box." in why and len(said) == 1
+    box.m += 1
+    assert box.a.tolist() == [3] * 3
+
+
+def test_a_text_of_a_closure_that_grows_is_refused_by_name():
+    name = "a"
+
+    def step(x):
+        nonlocal name
+        name += "b"
+        return x.sum() * len(name)
+    why, said, out = refused(step, np.ones(1))
+    assert "name becomes another object" in why and len(said) == 1 and out == [2, 3, 4, 5] and name == "abbbb"
+
+
+@backends
+def test_an_array_that_is_filled_with_what_was_there_before_it(backend):
+    def step(x):
+        t = x * 2
+        made = x.sum() * np.ones(3)
+        made[...] = t
+        return made.sum() + t.sum()
+    fast, x = compiled(step, backend), np.arange(3.0)
+    for _ in range(5): near(fast(x), step(x))
+    assert not fast.why
+
+
+@backends
+def test_a_number_that_is_copied(backend):
+    box, x = Box(lr=0.5), np.arange(3.0)
+    fast = compiled(lambda x: x * copy.deepcopy(box.lr) + copy.copy(box.lr), backend)
+    for lr in (0.5, 0.5, 0.5, 0.5, 2.0):
+        box.lr = lr
+        near(fast(x), x * lr + lr)
+    assert not fast.why
+
+
+def test_an_error_that_only_a_trace_makes_is_said_with_its_kind():
+    box = Box(lr=0.5)
+    why, said, out = refused(lambda x: x.sum() * len(json.dumps(box.lr)), np.ones(2))
+    assert "TypeError: " in why and len(said) == 1 and out == [6.0] * 4
+
+
+@backends
+def test_many_steps_are_as_many_as_were_asked_for(backend):
+    "Also where a branch is answered anew in the midst of them, or a generator is asked."
+    def make(draws):
+        box, rng = Box(w=np.zeros(3), n=np.zeros(())), np.random.default_rng(0)
+
+        def step(x):
+            box.n += 1
+            if box.w[0] > 7: box.w -= 5 * x
+            else: box.w += x * (rng.random() if draws else 1)
+            return box.w.sum()
+        return box, step
+    for draws in (False, True):
+        (ours, step), (theirs, plain), x = make(draws), make(draws), np.ones(3)
+        fast = compiled(step, backend)
+        for n in (1, 2, 1, 3, 20, 17):
+            last = fast.repeat(n, x)
+            for _ in range(n): expected = plain(x)
+            near(last, expected)
+            agree(seen(ours), seen(theirs))

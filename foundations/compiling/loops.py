@@ -224,7 +224,7 @@ def number(x: Any, indices: list[str], dtype: np.dtype, loops: Loops) -> str:
     "One number of an argument, in this dtype."
     if not isinstance(x, Node):
         return repr(bool(x)) if dtype.kind == "b" else f"{dtype.name}({x!r})"
-    if not isinstance(x.value, np.ndarray | np.generic):          # a number of Python's
+    if x.kind == "number" or (x.kind == "input" and not isinstance(x.value, np.ndarray)):
         loops.used |= {a.name: a for a in leaves(x)}
         return f"{dtype.name}({loops.names.of[x]})"
     text = element(x, at(indices, x.shape), loops)
@@ -393,7 +393,7 @@ def numba_program(tape: Tape, inputs: list[str], states: dict[str, Any],
     ends = len(kernels) == 1 and lines[-1].startswith("loops0(")
     alone = ends and guarded_once(items, kept)
     many = repeated(lines, inputs, results, names) if alone else None
-    return Program(nodes, whole, run, many)
+    return Program(whole, run, many)
 
 # %% ../../nbs/tools/compiling/loops.ipynb #51d4f22a
 def guarded_once(items: list[Node], kept: set[Node]) -> bool:
