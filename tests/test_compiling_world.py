@@ -1,7 +1,8 @@
 "The world of a step may change between steps: a compiled step sees it, or refuses by name."
-import copy, dataclasses, enum, gc, json, math, warnings
+import copy, dataclasses, enum, gc, json, math, os, subprocess, sys, warnings
 from collections import namedtuple
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -928,3 +929,17 @@ def test_many_steps_are_as_many_as_were_asked_for(backend):
             for _ in range(n): expected = plain(x)
             near(last, expected)
             agree(seen(ours), seen(theirs))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links are not for everybody there")
+def test_numpy_is_a_library_wherever_it_lies(tmp_path):
+    home = Path(np.__file__).parents[1]
+    for folder in home.glob("numpy*"): (tmp_path / folder.name).symlink_to(folder)
+    code = """
+import numpy as np
+from foundations.compiling import compiled
+rng = np.random.default_rng(0)
+step = compiled(lambda x: x * rng.random())
+assert np.array_equal([step(1 + np.zeros(1))[0] for _ in range(5)], np.random.default_rng(0).random(5)) and not step.why, step.why"""
+    path = os.pathsep.join(map(str, [tmp_path, Path(__file__).parents[1]]))
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})

@@ -146,6 +146,7 @@ def differs(before: Any, after: Any) -> bool:
 
 # %% ../../nbs/tools/exercises/running.ipynb #40c39f3e
 LIBRARIES = (*(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")),
+             *[path for path in sys.path if path.endswith("-packages")],
              str(Path(__file__).parents[1]) if "__file__" in globals() else "/dev/null", "<frozen",
              "<shapes of ")                      # the checks that `shapes` writes
 
