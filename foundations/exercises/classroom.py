@@ -176,8 +176,10 @@ def collected(file: Path, seconds: float = 300, gigabytes: float = 8) -> tuple[d
         late = not within_limits(command, Path(folder, "page"), seconds, gigabytes)
         out, found, everything = Path(folder, "out"), {}, load()
         for kept in sorted(out.glob("*.name"), key=lambda p: int(p.stem)):
-            if (name := kept.read_text()) in everything:
-                found[name] = verdict_of(everything[name], out / kept.stem)
+            if (name := kept.read_text()) not in everything: continue
+            said = verdict_of(everything[name], out / kept.stem)
+            if said == "not reached": said = found.get(name, said)     # what was said before holds
+            found[name] = said
         ended = (out / "end").read_text() if (out / "end").exists() else None
     if late: return found, f"stopped after {seconds:g} seconds"
     if ended is None: return found, "did not come to its end"
