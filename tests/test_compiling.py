@@ -84,6 +84,17 @@ def test_dropout_draws_the_same(backend):
 
 
 @backends
+def test_dropout_without_a_generator_is_compiled(backend):
+    step, *_ = training(model_of(0, nn.Dropout(0.5)), nn.CrossEntropyLoss())
+    fast, (x, y) = compiled(step, backend), next(iter(batches(1, [5])))
+    for _ in range(4): fast(x, y)
+    assert len(fast.plans) == 1 and not fast.why
+    drop = nn.Dropout(0.5)
+    f = compiled(lambda x: drop(x), backend)
+    assert len({tuple(f(np.ones(50)).data) for _ in range(5)}) == 5 and not f.why      # anew each time
+
+
+@backends
 def test_a_model_in_use_is_another_program(backend):
     step, model, _ = training(model_of(0, nn.Dropout(0.5, generator=np.random.default_rng(5))), nn.CrossEntropyLoss())
     fast, (x, y) = compiled(step, backend), next(iter(batches(1, [5])))
