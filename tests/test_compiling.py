@@ -142,6 +142,15 @@ def test_a_number_taken_out_is_named():
     why, said, out = refused(lambda x: (w * x).sum().item(), np.arange(3.0))
     assert "in <lambda> a number is taken out" in why and len(said) == 1 and out == [3.0] * 4
     assert "in erf a number is taken out" in refused(lambda x: nn.functional.gelu(w * x).sum(), np.arange(3.0))[0]
+    assert not refused(lambda x: nn.functional.gelu(w * x, "tanh").sum(), np.arange(3.0))[0]
+
+
+def test_a_generator_made_in_the_step_is_thought_of():
+    w = Tensor(np.ones(50), requires_grad=True)
+    def step(x):
+        w.grad = None
+        nn.functional.dropout(w * x).sum().backward()
+    assert refused(step, np.arange(50.0))[0].endswith("w.grad ends differently (is a generator made in the step?)")
 
 
 def test_what_is_baked_in_is_noticed():
