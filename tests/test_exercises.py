@@ -475,7 +475,7 @@ def test_the_command_speaks_plainly(tmp_path):
     run = lambda *args: subprocess.run([sys.executable, "-m", "foundations.exercises", *args], capture_output=True, text=True)
     assert "hand-out" in run("--help").stdout
     lost = run("collect", str(tmp_path), str(tmp_path / "out.csv"))
-    assert lost.returncode and lost.stderr.count("\n") == 1 and "holds no folder" in lost.stderr
+    assert lost.returncode and lost.stderr.count("\n") == 1 and "holds no folder" in lost.stderr and not (tmp_path / "out.csv").exists()
     (tmp_path / "ada" / "deeper").mkdir(parents=True)
     assert "ada: 0 solved no notebooks" in run("collect", str(tmp_path), str(tmp_path / "out.csv")).stdout
     late = run("collect", str(tmp_path), str(tmp_path / "none" / "out.csv"))

@@ -223,10 +223,8 @@ def end_all(child: subprocess.Popen) -> None:
     child.wait()
 
 
-def rows(folder: str | Path, **limits: Any) -> Iterator[dict[str, str]]:
+def rows(learners: list[Path], **limits: Any) -> Iterator[dict[str, str]]:
     "One row a learner: the folder's name, how many are solved, each exercise, remarks."
-    learners = sorted(p for p in Path(folder).iterdir() if p.is_dir())
-    if not learners: raise ValueError(f"collect: {folder} holds no folder, one for each learner")
     for learner in learners:
         files, found = sorted(learner.glob("*.ipynb")), {}
         remarks = [] if files else ["no notebooks in this folder"]
@@ -242,9 +240,10 @@ def rows(folder: str | Path, **limits: Any) -> Iterator[dict[str, str]]:
 def collect(folder: str | Path, out: str | Path, **limits: Any) -> list[dict[str, str]]:
     "Run the notebooks of a class, and write a table of what each learner solved."
     needed("nbclient")
-    found = []
+    learners, found = sorted(p for p in Path(folder).iterdir() if p.is_dir()), []
+    if not learners: raise ValueError(f"collect: {folder} holds no folder, one for each learner")
     open(out, "a").close()      # what cannot be written is said before a class has run, not after
-    for row in rows(folder, **limits):
+    for row in rows(learners, **limits):
         print(f"{row['learner']}: {row['solved']} solved", row["remarks"])
         found.append(row)
     names = [name for name in load() if any(name in row for row in found)]
