@@ -63,6 +63,7 @@ class Pair:
     backward: Callable[..., Any]
     asks = False                   # has `backward` a parameter needs_input_grad?
     of: dict[Callable, Any] = {}   # a formula -> its operator
+    options: dict[str, Any] = {}   # none, where an `__init__` of one's own sets none
 
     def __init__(self, **options): self.options = options
 

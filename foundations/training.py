@@ -72,13 +72,14 @@ class DataLoader:
                  shuffle: bool = False,       # a new order each time
                  *, drop_last: bool = False,  # leave out a short last batch
                  generator: np.random.Generator | None = None):   # for the order; None: a new one
+        if isinstance(dataset, list | tuple): raise TypeError(
+            f"DataLoader: dataset is a {type(dataset).__name__}; expected a Dataset(x, y)")
         if not is_whole_number(batch_size) or batch_size < 1: raise ValueError(
             f"DataLoader: batch_size is {batch_size!r}; expected a whole number, at least 1")
         if not isinstance(shuffle, bool): raise TypeError(
             f"DataLoader: shuffle is a {type(shuffle).__name__}; expected True or False")
-        self.dataset, self.batch_size = dataset, int(batch_size)
-        self.shuffle, self.drop_last = shuffle, drop_last
-        self.generator = random_generator("DataLoader", generator)
+        self.dataset, self.shuffle, self.drop_last = dataset, shuffle, drop_last
+        self.batch_size, self.generator = int(batch_size), random_generator("DataLoader", generator)
 
     def __len__(self) -> int:
         n, size = len(self.dataset), self.batch_size

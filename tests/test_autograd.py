@@ -513,6 +513,17 @@ def test_one_frame_between_a_sign_and_its_error(sign):
     assert len(frames[frames.index("<string>") + 1:]) == 2 and told.value.__cause__ is None
 
 
+def test_an_operator_of_ones_own_may_have_an_init_of_its_own():
+    class Scaled(DifferentiableOperator):
+        def __init__(self, k): self.k = k
+        def forward(self, x): return self.k * x * x
+        def backward(self, dout, x): return (2 * self.k * dout * x,)
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    Scaled(3.0)(x).sum().backward()
+    test_near(x.grad, [6.0, 12.0])
+    assert DifferentiableOperator.options == {} and "options" not in vars(Scaled(3.0))
+
+
 def test_an_operator_of_ones_own_shows_where_it_fails():
     class Broken(DifferentiableOperator):
         def forward(self, x): return np.ones(2) + np.ones(3)

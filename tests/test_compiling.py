@@ -84,6 +84,17 @@ def test_dropout_draws_the_same(backend):
 
 
 @backends
+def test_dropout_without_a_generator_is_compiled(backend):
+    step, *_ = training(model_of(0, nn.Dropout(0.5)), nn.CrossEntropyLoss())
+    fast, (x, y) = compiled(step, backend), next(iter(batches(1, [5])))
+    for _ in range(4): fast(x, y)
+    assert len(fast.plans) == 1 and not fast.why
+    drop = nn.Dropout(0.5)
+    f = compiled(lambda x: drop(x), backend)
+    assert len({tuple(f(np.ones(50)).data) for _ in range(5)}) == 5 and not f.why      # anew each time
+
+
+@backends
 def test_a_model_in_use_is_another_program(backend):
     step, model, _ = training(model_of(0, nn.Dropout(0.5, generator=np.random.default_rng(5))), nn.CrossEntropyLoss())
     fast, (x, y) = compiled(step, backend), next(iter(batches(1, [5])))
@@ -129,7 +140,17 @@ def test_a_class_out_of_range_is_refused_as_before(backend):
 def test_a_number_taken_out_is_named():
     w = Tensor(np.ones(3), requires_grad=True)
     why, said, out = refused(lambda x: (w * x).sum().item(), np.arange(3.0))
-    assert "taken out" in why and len(said) == 1 and out == [3.0] * 4
+    assert "in <lambda> a number is taken out" in why and len(said) == 1 and out == [3.0] * 4
+    assert "in erf a number is taken out" in refused(lambda x: nn.functional.gelu(w * x).sum(), np.arange(3.0))[0]
+    assert not refused(lambda x: nn.functional.gelu(w * x, "tanh").sum(), np.arange(3.0))[0]
+
+
+def test_a_generator_made_in_the_step_is_thought_of():
+    w = Tensor(np.ones(50), requires_grad=True)
+    def step(x):
+        w.grad = None
+        nn.functional.dropout(w * x).sum().backward()
+    assert refused(step, np.arange(50.0))[0].endswith("w.grad ends differently (is a generator made in the step?)")
 
 
 def test_what_is_baked_in_is_noticed():

@@ -432,6 +432,23 @@ def test_what_is_handed_out_holds_no_solution(all_handed_out, page):
     for line in [line for s in code(after) for line in re.findall(r"^from foundations\.[\w.]+ import \w+.*$", s, re.M)]: exec(line, {})
 
 
+def test_a_page_that_is_handed_out_links_to_nothing_that_is_not(all_handed_out):
+    for page, _, after in all_handed_out.values():
+        links = [link for c in after if c.cell_type == "markdown" for link in re.findall(r"\]\(([^)#]+)", c.source)]
+        assert not [link for link in links if "://" not in link and not (page.parent / link).exists()], page
+    assert {p.suffix for p in page.parent.iterdir()} == {".ipynb"}
+
+
+def test_nothing_is_handed_out_over_the_work_of_someone(tmp_path):
+    (tmp_path / "nbs").mkdir()
+    for name in ("01_page", "02_page"): notebook(tmp_path / "nbs" / f"{name}.ipynb", *PAGE)
+    pages = [hand_out(tmp_path / "out", tmp_path / "nbs") for _ in range(2)][1]           # the same again: as it was
+    pages[0].unlink()
+    notebook(pages[1], "mine = 1")
+    with pytest.raises(FileExistsError, match=r"02_page\.ipynb is there"): hand_out(tmp_path / "out", tmp_path / "nbs")
+    assert "mine" in pages[1].read_text() and not pages[0].exists()
+
+
 @paged
 def test_a_page_that_is_handed_out_lacks_no_name(all_handed_out, page, tmp_path):
     "What its cells use is made by a cell before, or imported: a linter says so of the page, with what is packed laid open."
@@ -458,4 +475,8 @@ def test_the_command_speaks_plainly(tmp_path):
     run = lambda *args: subprocess.run([sys.executable, "-m", "foundations.exercises", *args], capture_output=True, text=True)
     assert "hand-out" in run("--help").stdout
     lost = run("collect", str(tmp_path), str(tmp_path / "out.csv"))
-    assert lost.returncode and lost.stderr.count("\n") == 1 and "holds no folder" in lost.stderr
+    assert lost.returncode and lost.stderr.count("\n") == 1 and "holds no folder" in lost.stderr and not (tmp_path / "out.csv").exists()
+    (tmp_path / "ada" / "deeper").mkdir(parents=True)
+    assert "ada: 0 solved no notebooks" in run("collect", str(tmp_path), str(tmp_path / "out.csv")).stdout
+    late = run("collect", str(tmp_path), str(tmp_path / "none" / "out.csv"))
+    assert late.returncode and "out.csv" in late.stderr and "ada" not in late.stdout              # before a class has run

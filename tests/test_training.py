@@ -735,3 +735,8 @@ def test_fifteen_epochs_read_the_digits():
     valid = DataLoader(Dataset(normalize(more, mean, std), answers), 500)
     history = fit(model, SGD(model.parameters(), 0.02, 0.8, weight_decay=1e-3), train, valid, epochs=15, **quiet)
     assert len(history.losses) == 15 * 157 and history.checks[-1][2] >= 0.94
+
+
+@pytest.mark.parametrize("given", [[(np.ones(2), 0)], (np.ones((3, 2)), np.zeros(3, int))], ids=["pairs", "tuple"])
+def test_a_loader_of_what_gives_no_rows_says_so(given):
+    with pytest.raises(TypeError, match=rf"DataLoader: dataset is a {type(given).__name__}; expected a Dataset\(x, y\)"): DataLoader(given, 2)

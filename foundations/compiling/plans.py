@@ -447,7 +447,8 @@ def prove(compiled: Compiled, plan: Plan, args: tuple) -> Any:
     dropped = {id(slot.owner) for slot in plan.state.dropped}
     for (slot, *_), value in zip(held, ended):
         if slot.key == "grad" and id(slot.owner) in dropped: continue
-        if not alike(value, slot.get()): refuse(compiled, f"{slot.name} ends differently")
+        if not alike(value, slot.get()):
+            refuse(compiled, f"{slot.name} ends differently (is a generator made in the step?)")
     if not alike(out, expected): refuse(compiled, "the program gives another result")
     plan.proven = not compiled.why
     if plan.proven:

@@ -10,7 +10,7 @@ __all__ = ['NO_NUMBERS', 'Node', 'mapped', 'each_in', 'origin', 'Tape', 'Untrace
 
 # %% ../../nbs/tools/compiling/traces.ipynb #5c3c4e36
 # pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
-import operator
+import operator, sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +89,10 @@ class Untraceable(BaseException):
 
 def refused(*_, **__):
     "Untraceable: what comes next may depend on the number."
-    raise Untraceable("a number is taken out (item, float, int, tolist, print)")
+    frame: Any = sys._getframe(1)
+    while frame.f_globals.get("__name__") == "foundations.methods": frame = frame.f_back
+    place = frame.f_code.co_name
+    raise Untraceable(f"in {place} a number is taken out (item, float, int, tolist, print)")
 
 
 def nodes_for(x: Any, tape: Tape) -> Any:

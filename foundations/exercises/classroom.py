@@ -19,19 +19,20 @@ from .tasks import Exercise, find, load
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #a90ee2bb
 def hand_out(folder: str | Path, pages: str | Path = "nbs") -> list[Path]:
-    "Write the chapters without solutions, answers and outputs into a folder, made if need be."
+    "Write the chapters without solutions into a folder; FileExistsError where one was changed."
     nbformat, found = needed("nbformat"), sorted(Path(pages).glob("[0-9]*.ipynb"))
     if not found: raise ValueError(f"hand-out: {pages} holds no chapters: name their folder")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    written = []
+    written = {}
     for page in found:
         nb = nbformat.read(page, as_version=4)
         nb.cells = open_cells(nb.cells)
-        nbformat.write(nb, path := Path(folder) / page.name)
-        written.append(path)
-    images = Path(pages) / "images"
-    if images.exists(): shutil.copytree(images, Path(folder) / "images", dirs_exist_ok=True)
-    return written
+        written[Path(folder) / page.name] = nbformat.writes(nb) + "\n"
+    for path, text in written.items():
+        if path.exists() and path.read_text(encoding="utf-8") != text: raise FileExistsError(
+            f"hand-out: {path} is there, and is another: name a new folder, or move it away")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, text in written.items(): path.write_text(text, encoding="utf-8")
+    return list(written)
 
 # %% ../../nbs/tools/exercises/classroom.ipynb #01a734c9
 def needed(name: str) -> Any:
@@ -52,6 +53,7 @@ def open_cells(cells: list) -> list:
     for i, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.S).strip()
+            cell.source = re.sub(r"\[([^]]*)\]\(tools/[^)]*\)", r"\1", cell.source)   # none there
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         if "solution" in cell.metadata.get("tags", []):
@@ -223,13 +225,12 @@ def end_all(child: subprocess.Popen) -> None:
     child.wait()
 
 
-def rows(folder: str | Path, **limits: Any) -> Iterator[dict[str, str]]:
+def rows(learners: list[Path], **limits: Any) -> Iterator[dict[str, str]]:
     "One row a learner: the folder's name, how many are solved, each exercise, remarks."
-    learners = sorted(p for p in Path(folder).iterdir() if p.is_dir())
-    if not learners: raise ValueError(f"collect: {folder} holds no folder, one for each learner")
     for learner in learners:
-        found, remarks = {}, []
-        for file in sorted(learner.glob("*.ipynb")):
+        files, found = sorted(learner.glob("*.ipynb")), {}
+        remarks = [] if files else ["no notebooks in this folder"]
+        for file in files:
             one, remark = collected(file, **limits)
             found |= one
             if remark: remarks.append(f"{file.name}: {remark}")
@@ -241,8 +242,10 @@ def rows(folder: str | Path, **limits: Any) -> Iterator[dict[str, str]]:
 def collect(folder: str | Path, out: str | Path, **limits: Any) -> list[dict[str, str]]:
     "Run the notebooks of a class, and write a table of what each learner solved."
     needed("nbclient")
-    found = []
-    for row in rows(folder, **limits):
+    learners, found = sorted(p for p in Path(folder).iterdir() if p.is_dir()), []
+    if not learners: raise ValueError(f"collect: {folder} holds no folder, one for each learner")
+    open(out, "a").close()      # what cannot be written is said before a class has run, not after
+    for row in rows(learners, **limits):
         print(f"{row['learner']}: {row['solved']} solved", row["remarks"])
         found.append(row)
     names = [name for name in load() if any(name in row for row in found)]

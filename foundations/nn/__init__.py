@@ -390,11 +390,11 @@ class Flatten(Module):
 class Dropout(Module):
     "In training, each number 0 with probability p, the others divided by 1 - p; in use, nothing."
     def __init__(self, p: float = 0.5, inplace: bool = False, *,
-                 generator: np.random.Generator | None = None):   # which to drop; None: a new one
+                 generator: np.random.Generator | None = None):   # which to drop; None: its own
         super().__init__()
         functional.check_probability(p)
         self.p, self.inplace = p, not_in_place("Dropout", inplace)
-        self.generator = None if generator is None else random_generator("Dropout", generator)
+        self.generator = random_generator("Dropout", generator)
 
     def forward(self, x) -> Tensor:
         return functional.dropout(x, self.p, self.training, self.generator)

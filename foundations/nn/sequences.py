@@ -147,5 +147,5 @@ class GaussianErrorLinear(DifferentiableOperator):
 
 
 def gelu(input, approximate: str = "none") -> Tensor:
-    "x times the share of normal numbers below x; `approximate='tanh'` is faster and nearly so."
+    "x times the share of normal numbers below x; 'tanh' is nearly so, faster, and compiles."
     return GaussianErrorLinear(approximate=approximate)(input)
