@@ -49,8 +49,9 @@ def serve(root):
         assert status(f"{url}/api?token={token}") == 200, log.read_text()
         yield lambda path: f"{url}/lab/tree/{path}?token={token}&reset"
     finally:
-        server.terminate()
-        server.wait(20)
+        server.terminate()                          # it ends its kernels one by one; without it they end by themselves
+        try: server.wait(20)
+        except subprocess.TimeoutExpired: server.kill()
 
 
 def write(path, *sources):
