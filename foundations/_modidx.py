@@ -304,8 +304,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.apart_in': ( 'tools/compiling/plans.html#apart_in',
                                                                                        'foundations/compiling/plans.py'),
-                                             'foundations.compiling.plans.are_apart': ( 'tools/compiling/plans.html#are_apart',
-                                                                                        'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.call': ( 'tools/compiling/plans.html#call',
                                                                                    'foundations/compiling/plans.py'),
                                              'foundations.compiling.plans.contents': ( 'tools/compiling/plans.html#contents',

@@ -51,7 +51,9 @@ def serve(root):
     finally:
         server.terminate()                          # it ends its kernels one by one; without it they end by themselves
         try: server.wait(20)
-        except subprocess.TimeoutExpired: server.kill()
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def write(path, *sources):

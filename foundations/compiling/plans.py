@@ -6,15 +6,15 @@
 __all__ = ['tracing', 'HALF_WAY', 'QUESTIONS', 'MOST', 'Trace', 'is_array', 'contents', 'kept', 'put_back', 'traced_run',
            'stand_in', 'watched_argument', 'is_same', 'State', 'used_in', 'Lost', 'state_after', 'replace', 'kind_of',
            'finished', 'unpacked', 'Plan', 'run_program', 'ends', 'plan_for', 'question', 'accepting', 'owner_of',
-           'shared', 'apart_in', 'are_apart', 'Compiled', 'name_of', 'call', 'repeat', 'trace', 'prove', 'refuse',
-           'copied', 'snapshot', 'restore', 'alike']
+           'shared', 'apart_in', 'Compiled', 'name_of', 'call', 'repeat', 'trace', 'prove', 'refuse', 'copied',
+           'snapshot', 'restore', 'alike']
 
 # %% ../../nbs/tools/compiling/plans.ipynb #94bc7b91
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ import numpy as np
 from ..autograd import Tensor
 from .slots import MANY, Reach, Slot, argument_slots, reach_of, relied_on
 from .programs import Changed, Program, changed, numpy_program
-from foundations.compiling.traces import (Node, Number, Tape, Traced, Untraceable, nodes_for,
-    origin, watched)
+from .traces import Node, Number, Tape, Traced, Untraceable, nodes_for
+from .traces import origin, watched
 
 # %% ../../nbs/tools/compiling/plans.ipynb #023c2b62
 @dataclass
@@ -278,7 +278,7 @@ def plan_for(trace: Trace, args: tuple, found: Reach, write: Callable) -> Plan:
     relied += [(slot, x, "is") for slot, x in state.held]
     relied += [(slot, trace.slots[slot][0], "kind") for slot in state.read]
     drawn = [x for x in states.values() if isinstance(x, np.random.Generator)]
-    accepts = accepting(args, relied, apart_in(trace, args, state))
+    accepts = accepting(args, relied, *apart_in(trace, args, state))
     return Plan(program, accepts, arrays, trace.give, state, drawn)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #4e0f21cc
@@ -297,10 +297,10 @@ def question(it: str, x: Any, how: str, i: str, world: dict[str, Any]) -> str:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #e3298c80
 def accepting(args: tuple, relied: list[tuple[Slot, Any, str]],
-              apart: Callable[[tuple], bool]) -> Callable[[tuple], bool]:
+              apart: Callable[..., bool], owners: set[int] | None) -> Callable[[tuple], bool]:
     "A function of arguments: are they, and the world, those that a program was written for?"
-    world: dict[str, Any] = dict(Tensor=Tensor, same=is_same, apart=apart)
-    tests, given = [f"len(args) == {len(args)}"], ""
+    world: dict[str, Any] = dict(Tensor=Tensor, same=is_same, apart=apart, owners=owners)
+    world["owner_of"], tests, given = owner_of, [f"len(args) == {len(args)}"], list[str]()
     for i, x in enumerate(args):
         it = f"args[{i}]"
         if isinstance(x, Tensor):
@@ -308,7 +308,7 @@ def accepting(args: tuple, relied: list[tuple[Slot, Any, str]],
             it, x = f"{it}._data", x._data
         if isinstance(x, np.ndarray):
             tests.append(question(it, x, "kind", f"x{i}", world))
-            given += f"ax{i}, "
+            given.append(f"ax{i}")
         else:
             world[f"x{i}"] = x
             tests.append(f"same({it}, x{i})")
@@ -317,8 +317,11 @@ def accepting(args: tuple, relied: list[tuple[Slot, Any, str]],
         it = f"o{i}.{slot.key}"
         if slot.item: it = f"o{i}.get(k{i})" if isinstance(slot.owner, dict) else f"o{i}[k{i}]"
         tests.append(question(it, x, how, f"{i}", world))
-        if how == "kind" and isinstance(x, np.ndarray): given += f"a{i}, "
-    return eval(f"lambda args: {' and '.join([*tests, f'apart(({given}))'])}", world)
+        if how == "kind" and isinstance(x, np.ndarray): given.append(f"a{i}")
+    far = ["False"] if owners is None else [
+        f"(id({a}) if {a}.base is None else owner_of({a})) not in owners" for a in given]
+    if given: tests.append(f"({' and '.join(far)} or apart({', '.join(given)}))")
+    return eval(f"lambda args: {' and '.join(tests)}", world)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #f2b7c8d0
 def owner_of(x: Any) -> int:
@@ -333,8 +336,9 @@ def shared(arrays: tuple, moved: list[int]) -> tuple[int, int] | None:
     return next((p for p in pairs if np.may_share_memory(arrays[p[0]], arrays[p[1]])), None)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #76115106
-def apart_in(trace: Trace, args: tuple, state: State) -> Callable[[tuple], bool]:
-    "A function of what is given: does nothing share its memory with what the step changes?"
+def apart_in(trace: Trace, args: tuple, state: State) -> tuple[Callable[..., bool], set | None]:
+    """Does nothing that is given share its memory with what the step changes? A function of it;
+    and to whom that memory belongs, or None if what is given is changed itself."""
     stored = {n.name for n in changed(trace.tape.nodes) if n.kind == "input"}
     named = [(f"x{i}", f"argument {i}", getattr(x, "_data", x)) for i, x in enumerate(args)]
     named += [(slot.word, slot.name, trace.slots[slot][0]) for slot in state.read]
@@ -346,14 +350,9 @@ def apart_in(trace: Trace, args: tuple, state: State) -> Callable[[tuple], bool]
         a, b = [names[i] for i in pair]
         raise Untraceable(f"{a} is changed, and {b} shares its memory")
     rest = arrays[len(given):]
-    owners = {owner_of(arrays[i]) for i in moved if i >= len(given)}
-    return partial(are_apart, rest=rest, moved=moved, owners=owners)
-
-
-def are_apart(given: tuple, rest: tuple, moved: list[int], owners: set[int]) -> bool:
-    "Does nothing that is given share its memory with what a step changes?"
-    some = (moved and moved[0] < len(given)) or not owners.isdisjoint(map(owner_of, given))
-    return not some or shared(given + rest, moved) is None
+    owners = {owner_of(arrays[i]) for i in moved}
+    is_given = any(i < len(given) for i in moved)
+    return lambda *now: shared(now + rest, moved) is None, None if is_given else owners
 
 # %% ../../nbs/tools/compiling/plans.ipynb #978ceb7b
 class Compiled:

@@ -11,18 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foundations.draw.canvas import (
-    BLUE,
-    GIVEN,
-    LETTERS,
-    MADE,
-    RED,
-    WIDEST,
-    breadth,
-    brief,
-    figure,
-    number,
-)
+from .canvas import BLUE, GIVEN, LETTERS, MADE, RED, WIDEST, breadth, brief
+from .canvas import figure, number
 
 # %% ../../nbs/tools/draw/graphs.ipynb #af37d2a5
 def chain(values: Sequence,       # of each wire (name, shape), or (name, number or array, gradient)

@@ -10,17 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foundations.draw.canvas import (
-    BLUE,
-    DARK,
-    PALE,
-    RED,
-    WIDEST,
-    curve_look,
-    figure,
-    open_axes,
-    readable,
-)
+from .canvas import BLUE, DARK, PALE, RED, WIDEST
+from .canvas import curve_look, figure, open_axes, readable
 
 # %% ../../nbs/tools/draw/networks.ipynb #39fcdbfa
 def learning(losses: Sequence,       # the loss of each training step
