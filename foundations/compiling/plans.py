@@ -283,7 +283,8 @@ def plan_for(trace: Trace, args: tuple, found: Reach, write: Callable) -> Plan:
 
 # %% ../../nbs/tools/compiling/plans.ipynb #4e0f21cc
 QUESTIONS = {"is": "{it} is v{i}", "==": "type({it}) is t{i} and {it} == v{i}",
-             "len": "len({it}) == v{i}", "keys": "[*{it}] == v{i}", "kind": "type({it}) is t{i}",
+             "len": "len({it}) == v{i}", "keys": "[*{it}] == v{i}",
+             "kind": "type({it}) is t{i}", "same": "is_same({it}, v{i})",
              "array": "type(a{i} := {it}) is t{i} and a{i}.shape == s{i} and a{i}.dtype == v{i}"}
 
 
@@ -299,28 +300,25 @@ def question(it: str, x: Any, how: str, i: str, world: dict[str, Any]) -> str:
 def accepting(args: tuple, relied: list[tuple[Slot, Any, str]],
               apart: Callable[..., bool], owners: set[int] | None) -> Callable[[tuple], bool]:
     "A function of arguments: are they, and the world, those that a program was written for?"
-    world: dict[str, Any] = dict(Tensor=Tensor, same=is_same, apart=apart, owners=owners)
-    world["owner_of"], tests, given = owner_of, [f"len(args) == {len(args)}"], list[str]()
+    world = globals() | dict(apart=apart, owners=owners)
+    tests, given = [f"len(args) == {len(args)}"], list[str]()
     for i, x in enumerate(args):
         it = f"args[{i}]"
         if isinstance(x, Tensor):
             tests += [f"type({it}) is Tensor", f"{it}.requires_grad is {x.requires_grad}"]
             it, x = f"{it}._data", x._data
-        if isinstance(x, np.ndarray):
-            tests.append(question(it, x, "kind", f"x{i}", world))
-            given.append(f"ax{i}")
-        else:
-            world[f"x{i}"] = x
-            tests.append(f"same({it}, x{i})")
+        how = "kind" if isinstance(x, np.ndarray) else "same"
+        tests.append(question(it, x, how, f"x{i}", world))
+        if how == "kind": given.append(f"ax{i}")
     for i, (slot, x, how) in enumerate(relied):
         world |= {f"o{i}": slot.owner, f"k{i}": slot.key}
         it = f"o{i}.{slot.key}"
         if slot.item: it = f"o{i}.get(k{i})" if isinstance(slot.owner, dict) else f"o{i}[k{i}]"
         tests.append(question(it, x, how, f"{i}", world))
         if how == "kind" and isinstance(x, np.ndarray): given.append(f"a{i}")
-    far = ["False"] if owners is None else [
-        f"(id({a}) if {a}.base is None else owner_of({a})) not in owners" for a in given]
-    if given: tests.append(f"({' and '.join(far)} or apart({', '.join(given)}))")
+    far = [f"(id({a}) if {a}.base is None else owner_of({a})) not in owners" for a in given]
+    near = f"apart({', '.join(given)})"
+    if given: tests.append(near if owners is None else f"({' and '.join(far)} or {near})")
     return eval(f"lambda args: {' and '.join(tests)}", world)
 
 # %% ../../nbs/tools/compiling/plans.ipynb #f2b7c8d0
